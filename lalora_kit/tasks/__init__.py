@@ -1,0 +1,110 @@
+"""Tasks: a frozen public backbone, a private data set to adapt it to, and a public test set.
+
+A `Task` says where LoRA goes (`targets`) and which module is the head; everything downstream (the engine,
+the methods, the notebooks) reads only these fields, so a new task is one loader and one row of `TASKS`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+Inputs = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Samples in memory: keyword inputs of the backbone, each `(samples, ...)`, and integer labels `(samples,)`."""
+
+    inputs: Inputs
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Tensor) -> Split:
+        """The samples at `index` `(k,)`, in that order."""
+        return Split({name: value[index] for name, value in self.inputs.items()}, self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A frozen backbone with a fresh head, the private training split, and the public test split.
+
+    `targets` are the full names of the `nn.Linear` modules that carry LoRA; `head` is the name of the module
+    that is trained in full. `classes` are the label names. The backbone is in eval mode, without gradients.
+    """
+
+    name: str
+    backbone: nn.Module
+    targets: tuple[str, ...]
+    head: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    description: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_labels(self.train.labels, len(self.classes), f"{self.name}: training")
+        check_labels(self.test.labels, len(self.classes), f"{self.name}: test")
+        check_finite(self.train, f"{self.name}: training")
+        check_finite(self.test, f"{self.name}: test")
+        self.backbone.eval().requires_grad_(False)
+
+
+def logits(model: nn.Module, inputs: Inputs) -> Tensor:
+    """Class scores `(samples, classes)` of a timm model or of a transformers classifier."""
+    output = model(**inputs)
+    return output if isinstance(output, Tensor) else output.logits
+
+
+def check_labels(labels: Tensor, classes: int, where: str) -> None:
+    """Raise `ValueError` unless labels are integers in `[0, classes)`."""
+    if labels.is_floating_point() or labels.ndim != 1:
+        raise ValueError(
+            f"{where} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
+            "they must be a vector of integers; encode each class as 0, 1, 2, ..."
+        )
+    if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < classes):
+        raise ValueError(
+            f"{where} labels run from {int(labels.min())} to {int(labels.max())} but there are {classes} classes; "
+            f"labels must lie in 0 to {classes - 1}; re-encode them or name every class"
+        )
+
+
+def check_finite(split: Split, where: str) -> None:
+    """Raise `ValueError` naming the first row that holds NaN or an infinity."""
+    for name, value in split.inputs.items():
+        bad = ~torch.isfinite(value.flatten(1)).all(dim=1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            raise ValueError(
+                f"{where} input {name!r} holds NaN or an infinity in row {row}; "
+                "every value must be finite; clean or drop that row"
+            )
+
+
+#: name -> (module:function that loads it, one line for `lalora tasks`)
+TASKS: dict[str, tuple[str, str]] = {
+    "digits": (
+        "lalora_kit.tasks.digits:load",
+        "scikit-learn's 1,797 handwritten digits on Swin-pico (embedded: nothing to download)",
+    ),
+}
+
+
+def load_task(name: str) -> Task:
+    """Load a task of `TASKS` by name; an unknown name is a `ValueError` that lists the nearest ones."""
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3)
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"task {name!r} is unknown; {hint}choose one of {', '.join(sorted(TASKS))}")
+    module, function = TASKS[name][0].split(":")
+    loader: Callable[[], Task] = getattr(importlib.import_module(module), function)
+    return loader()
