@@ -31,6 +31,10 @@ class Split:
         """The samples at `index` `(k,)`, in that order."""
         return Split({name: value[index] for name, value in self.inputs.items()}, self.labels[index])
 
+    def to(self, device: torch.device | str) -> Split:
+        """The same samples on a device."""
+        return Split({name: value.to(device) for name, value in self.inputs.items()}, self.labels.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Task:

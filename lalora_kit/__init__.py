@@ -1,0 +1,64 @@
+"""lalora-kit: private federated LoRA fine-tuning, built to be taught with.
+
+    from lalora_kit import METHODS, Settings, federated_rounds, load_task
+
+Importing the package loads no torch: each public name is fetched when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lalora_kit.adapters import Adapter
+    from lalora_kit.federated import federated_rounds
+    from lalora_kit.methods import METHODS, Method
+    from lalora_kit.privacy import BudgetExceeded, Ledger
+    from lalora_kit.records import Round, RunState
+    from lalora_kit.settings import Settings
+    from lalora_kit.tasks import TASKS, Task, load_task
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Adapter": "adapters",
+    "BudgetExceeded": "privacy",
+    "Ledger": "privacy",
+    "METHODS": "methods",
+    "Method": "methods",
+    "Round": "records",
+    "RunState": "records",
+    "Settings": "settings",
+    "TASKS": "tasks",
+    "Task": "tasks",
+    "federated_rounds": "federated",
+    "load_task": "tasks",
+}
+
+__all__ = [
+    "METHODS",
+    "TASKS",
+    "Adapter",
+    "BudgetExceeded",
+    "Ledger",
+    "Method",
+    "Round",
+    "RunState",
+    "Settings",
+    "Task",
+    "federated_rounds",
+    "load_task",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,152 @@
+"""Adapters: LoRA's factors and the head as plain named tensors, and their life on disk in PEFT's own format.
+
+A weight is W = W0 + s·B·A with s = α/r, A `(r, n)` random, B `(m, r)` zero, W0 `(m, n)` frozen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Key = tuple[str, str]  # ("A" | "B" | "head", name of the layer or of the head's parameter)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """Everything that trains: `tensors[kind, name]` with kind "A", "B" or "head".
+
+    A single adapter holds A `(r, n)`, B `(m, r)` and the head's parameters; a stack of clients holds the same with
+    a leading axis of clients. `scale` is s = α/r.
+    """
+
+    tensors: Mapping[Key, Tensor]
+    scale: float
+
+    def of(self, kind: str) -> dict[str, Tensor]:
+        """The tensors of one kind, by name."""
+        return {name: value for (k, name), value in self.tensors.items() if k == kind}
+
+    def keys(self, factors: Iterable[str]) -> list[Key]:
+        """Keys of the active factors and of the head, which always trains, in a fixed order."""
+        kinds = {*factors, "head"}
+        return [key for key in sorted(self.tensors) if key[0] in kinds]
+
+    def with_tensors(self, tensors: Mapping[Key, Tensor]) -> Adapter:
+        """A copy in which the given tensors replace the old ones."""
+        return replace(self, tensors={**self.tensors, **tensors})
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Adapter:
+        """A copy with `function` applied to each tensor."""
+        return replace(self, tensors={key: function(value) for key, value in self.tensors.items()})
+
+    def size(self, factors: Iterable[str]) -> int:
+        """Numbers that a client uploads when it trained `factors`: those and the head."""
+        return sum(self.tensors[key].numel() for key in self.keys(factors))
+
+    def products(self) -> dict[str, Tensor]:
+        """ΔW = s·B·A of each layer, `(m, n)`."""
+        B = self.of("B")
+        return {name: self.scale * (B[name] @ a) for name, a in self.of("A").items()}
+
+
+def create(
+    backbone: nn.Module, targets: Sequence[str], head: str, rank: int, scale: float, generator: np.random.Generator
+) -> Adapter:
+    """A fresh adapter: Kaiming-uniform A (entries of variance 1/(3n), as PEFT draws it), zero B, the head as it is."""
+    tensors: dict[Key, Tensor] = {}
+    for name in targets:
+        m, n = backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
+        bound = 1 / math.sqrt(n)  # type: ignore[arg-type]
+        tensors["A", name] = torch.from_numpy(generator.uniform(-bound, bound, (rank, n))).float()  # type: ignore[arg-type]
+        tensors["B", name] = torch.zeros(m, rank)  # type: ignore[call-overload]
+    for name, value in backbone.get_submodule(head).named_parameters():
+        tensors["head", name] = value.detach().clone().float()
+    return Adapter(tensors, scale)
+
+
+def stack(adapter: Adapter, clients: int) -> Adapter:
+    """One copy of the adapter a client: `(...)` -> `(clients, ...)`."""
+    return adapter.map(lambda value: value.unsqueeze(0).repeat(clients, *[1] * value.ndim))
+
+
+def unstack(adapter: Adapter, clients: int) -> list[Adapter]:
+    """The clients' adapters, as views into the stack."""
+    return [adapter.map(lambda value, i=i: value[i]) for i in range(clients)]
+
+
+def average(
+    broadcast: Adapter, clients: Sequence[Adapter], weights: Sequence[float], trained: frozenset[str]
+) -> Adapter:
+    """The server's weighted mean of the factors that trained and of the head; others stay bit for bit (FedAvg).
+
+    Summed in float64 in the clients' order, so that neither device nor chunking moves the result.
+    """
+    mean = {}
+    for key in broadcast.keys(trained):
+        total = torch.zeros_like(broadcast.tensors[key], dtype=torch.float64)
+        for weight, client in zip(weights, clients, strict=True):
+            total += weight * client.tensors[key].double()
+        mean[key] = total.to(broadcast.tensors[key].dtype)
+    return broadcast.with_tensors(mean)
+
+
+def aggregation_gap(clients: Sequence[Adapter], weights: Sequence[float]) -> float:
+    """‖Σ wᵢBᵢAᵢ − B̄Ā‖ / ‖Σ wᵢBᵢAᵢ‖ over all layers: what averaging factors loses against averaging products.
+
+    Computed from r·N-sized Gram matrices through Σ wᵢ(Bᵢ−B̄)(Aᵢ−Ā), the exact identity of METHODS §1.3, so it
+    is exactly 0 where all A or all B are equal. NaN while every product is zero.
+    """
+    w = torch.tensor(weights, dtype=torch.float64)
+    lost = total = 0.0
+    for name in clients[0].of("A"):
+        A = torch.stack([c.tensors["A", name].double() for c in clients])  # (N, r, n)
+        B = torch.stack([c.tensors["B", name].double() for c in clients])  # (N, m, r)
+        w = w.to(A.device)
+        mean_A, mean_B = torch.einsum("c,crn->rn", w, A), torch.einsum("c,cmr->mr", w, B)
+        # Where a factor never differed its deviation is 0, not the rounding of a mean.
+        dA = torch.where((A == A[0]).all(0), torch.zeros_like(A), A - mean_A)
+        dB = torch.where((B == B[0]).all(0), torch.zeros_like(B), B - mean_B)
+        lost += squared_norm(w, dB, dA)
+        total += squared_norm(w, B, A)
+    return math.sqrt(max(lost, 0.0) / total) if total > 0 else math.nan
+
+
+def squared_norm(weights: Tensor, B: Tensor, A: Tensor) -> float:
+    """‖Σ wᵢBᵢAᵢ‖_F² for stacks `(N, m, r)` and `(N, r, n)`, without forming an m×n matrix."""
+    left = (weights[:, None, None] * B).permute(1, 0, 2).flatten(1)  # (N, m, r) -> (m, N·r)
+    right = A.flatten(0, 1)  # (N, r, n) -> (N·r, n)
+    return float(((left.T @ left) * (right @ right.T)).sum())
+
+
+def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head: str) -> nn.Module:
+    """`backbone` as a `peft.PeftModel` that carries this adapter and its head."""
+    from peft import LoraConfig, get_peft_model
+
+    rank = next(iter(adapter.of("A").values())).shape[0]
+    config = LoraConfig(
+        r=rank, lora_alpha=adapter.scale * rank, target_modules=list(targets), modules_to_save=[head]  # type: ignore[arg-type]
+    )  # fmt: skip
+    model = get_peft_model(backbone, config)  # type: ignore[arg-type]
+    base = model.base_model.model
+    with torch.no_grad():
+        for name in targets:
+            layer = base.get_submodule(name)
+            layer.lora_A["default"].weight.copy_(adapter.tensors["A", name])  # type: ignore[union-attr, index, operator]
+            layer.lora_B["default"].weight.copy_(adapter.tensors["B", name])  # type: ignore[union-attr, index, operator]
+        saved = base.get_submodule(head).modules_to_save["default"]  # type: ignore[union-attr, index]
+        for name, value in adapter.of("head").items():
+            saved.get_parameter(name).copy_(value)  # type: ignore[union-attr]
+    return model
+
+
+def save(adapter: Adapter, directory: Path, backbone: nn.Module, targets: Sequence[str], head: str) -> None:
+    """Write the adapter in PEFT's format; `peft.PeftModel.from_pretrained(backbone, directory)` reads it."""
+    import copy
+
+    as_peft(adapter, copy.deepcopy(backbone).cpu(), targets, head).save_pretrained(str(directory))  # type: ignore[operator]

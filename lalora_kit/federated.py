@@ -1,0 +1,146 @@
+"""The algorithm, on one page: private federated LoRA, round by round.
+
+    for r in federated_rounds(task, METHODS["la-lora"], Settings(epsilon=3.0)):
+        print(r.round, r.accuracy, r.epsilon)
+
+The caller owns the loop: breaking out of it is early stopping. Nothing here prints, logs or keeps global state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from lalora_kit.adapters import Adapter, aggregation_gap, stack, unstack
+from lalora_kit.local import Observer, Optimisers, Step, mean_norms, mean_teaching, private_step
+from lalora_kit.methods import Method
+from lalora_kit.persample import Engine
+from lalora_kit.plan import Plan, make_plan
+from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
+from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
+from lalora_kit.settings import Settings
+from lalora_kit.tasks import Task
+
+
+def federated_rounds(
+    task: Task,
+    method: Method,
+    settings: Settings,
+    *,
+    state: RunState | None = None,
+    ledger: Ledger | None = None,
+    observe: Observer | None = None,
+) -> Iterator[Round]:
+    """Train, privately and federated, and yield a record after each round.
+
+    Args:
+        task: backbone, private training split, public test split.
+        method: a value of `METHODS`, or your own.
+        settings: everything else; checked against the task at once, before the first round is asked for.
+        state: `Round.state` of an earlier round of the same run, to go on from there.
+        ledger: where releases are recorded; all runs in it compose. None starts a fresh one in memory.
+        observe: called as `(client, round, step, release)` with each noised release, as the server sees it.
+
+    Raises:
+        ValueError: if settings do not fit the task, or `state` belongs to another run.
+        BudgetExceeded: before the round whose last step would pass the target ε; no sample is drawn.
+    """
+    plan = make_plan(task, method, settings, state)
+    engine = Engine(
+        task,
+        settings.scale,
+        device=settings.device,
+        precision=settings.precision,
+        max_samples=settings.max_samples,
+    )
+    return rounds(Run(task, method, settings, plan, engine, Ledger() if ledger is None else ledger, observe))
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What stays the same from round to round."""
+
+    task: Task
+    method: Method
+    settings: Settings
+    plan: Plan
+    engine: Engine
+    ledger: Ledger
+    observe: Observer | None
+
+
+def rounds(run: Run) -> Iterator[Round]:
+    """The loop itself, over a run that has been checked."""
+    method, settings, plan = run.method, run.settings, run.plan
+    data = run.task.train.to(run.engine.device)
+    server = plan.start.map(lambda value: value.to(run.engine.device))
+    for t in range(plan.done + 1, settings.rounds + 1):
+        started = time.perf_counter()
+        clients = plan.schedule[t - 1]
+        charge(run, t)  # on record before any noise is drawn
+
+        local = stack(server, len(clients))
+        optimisers = Optimisers(local, settings, t)
+        steps = []
+        for k in range(1, settings.local_steps + 1):
+            active = local.keys(method.trains(t, k))
+            step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
+            optimisers.apply(step.gradients, method)
+            steps.append(step)
+
+        uploads, weights = unstack(local, len(clients)), plan.weights(clients)
+        trained = method.trained_in(t, settings.local_steps)
+        server = method.aggregate(server, uploads, weights, trained)
+        sent = server.size(trained), aggregation_gap(uploads, weights)
+        yield record(run, t, server, sent, steps, started)
+
+
+def charge(run: Run, t: int) -> None:
+    """Put round t on record, or raise `BudgetExceeded` if its last step would pass the target ε."""
+    plan, ledger, target, delta = run.plan, run.ledger, run.settings.epsilon, run.settings.delta
+    for client in plan.schedule[t - 1] if run.settings.private else ():
+        before = ledger.composition(client, plan.run, plan.shard, delta)
+        coming = [
+            (release.sample_rate, release.noise_multiplier, 1)
+            for release in plan.releases(t, client)
+            if release not in ledger
+        ]
+        after = composed_epsilon(merged([*before, *coming]), delta)
+        if after > target:
+            raise BudgetExceeded(
+                f"round {t} would bring client {client} to ε={after:.3f}, past the target epsilon={target}; "
+                f"ε of all runs on the same data adds up, and {composed_epsilon(before, delta):.3f} is spent; "
+                "raise epsilon to cover all runs, or use data that no run has seen"
+            )
+    ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
+
+
+def record(
+    run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float
+) -> Round:
+    """The record of round t: evaluates the averaged model, and asks the ledger what is spent."""
+    settings, plan = run.settings, run.plan
+    accuracy, loss = run.engine.evaluate(server, run.task.test)
+    spent = tuple(
+        run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
+    )
+    adapter = server.map(lambda value: value.detach().cpu().clone())
+    return Round(
+        round=t,
+        accuracy=accuracy,
+        loss=loss,
+        epsilon=max(spent),
+        epsilons=spent,
+        noise_multiplier=max(plan.sigmas),
+        noise_multipliers=plan.sigmas,
+        participants=plan.schedule[t - 1],
+        update_norms=mean_norms(steps),
+        aggregation_gap=sent[1],
+        upload=sent[0],
+        seconds=time.perf_counter() - started,
+        adapter=adapter,
+        state=RunState(t, adapter, plan.identity, plan.machine, plan.secret),
+        caution=NO_NOISE if not settings.private else SEED_KNOWN if settings.seed is not None else "",
+        teaching=mean_teaching(steps) if settings.teaching else None,
+    )

@@ -1,0 +1,29 @@
+"""Methods: each is a value that the loop consults. The table `METHODS` is the whole list.
+
+To add one: write a file beside this one with its `Method` value, and add it to the tuple below.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from lalora_kit.methods.baselines import DP_LORA, DP_LORA_FILTER, FFA_LORA, HEAD_ONLY, ROLORA
+from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
+from lalora_kit.methods.method import Method
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
+}
+
+
+def find_method(name: str) -> Method:
+    """The method of that name; an unknown one is a `ValueError` that names the nearest."""
+    if name in METHODS:
+        return METHODS[name]
+    near = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.3)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise ValueError(f"method {name!r} is unknown; {hint}choose one of {', '.join(METHODS)}")
+
+
+__all__ = ["METHODS", "Method", "find_method"]

@@ -1,0 +1,58 @@
+"""Partition: who holds which sample. Every sample goes to exactly one client, and no client is left empty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+MAX_REDRAWS = 100
+
+Shards = tuple[np.ndarray, ...]
+
+
+def partition(
+    labels: Sequence[int] | np.ndarray, clients: int, beta: float | None, generator: np.random.Generator
+) -> Shards:
+    """Split samples over clients: at random (`beta=None`), or with Dirichlet(beta) label skew.
+
+    Args:
+        labels: `(samples,)` integer labels.
+        clients: number of clients.
+        beta: concentration; small values give each client few classes (Hsu et al., arXiv 1909.06335).
+        generator: the source of randomness.
+
+    Returns:
+        One sorted index array a client; together they hold every sample once.
+
+    Raises:
+        ValueError: if there are more clients than samples, or if 100 Dirichlet draws all left a client empty.
+    """
+    labels = np.asarray(labels)
+    if clients > len(labels):
+        raise ValueError(
+            f"clients={clients} is more than the {len(labels)} training samples; each client needs at least one; "
+            f"use at most {len(labels)} clients"
+        )
+    if beta is None:
+        return tuple(np.sort(part) for part in np.array_split(generator.permutation(len(labels)), clients))
+    for _ in range(MAX_REDRAWS):
+        shards = dirichlet(labels, clients, beta, generator)
+        if min(map(len, shards)) > 0:
+            return shards
+    raise ValueError(
+        f"dirichlet_beta={beta} left a client without samples in {MAX_REDRAWS} draws over {clients} clients and "
+        f"{len(labels)} samples; every client must hold at least one; use a larger beta or fewer clients"
+    )
+
+
+def dirichlet(labels: np.ndarray, clients: int, beta: float, generator: np.random.Generator) -> Shards:
+    """One draw: each class is cut into `clients` pieces whose shares follow Dirichlet(beta)."""
+    held: list[list[np.ndarray]] = [[] for _ in range(clients)]
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        shares = generator.dirichlet(np.full(clients, beta))
+        cuts = np.floor(np.cumsum(shares)[:-1] * len(members) + 0.5).astype(int)
+        for parts, piece in zip(held, np.split(members, cuts), strict=True):
+            parts.append(piece)
+    return tuple(np.sort(np.concatenate(parts)) for parts in held)

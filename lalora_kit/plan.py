@@ -1,0 +1,241 @@
+"""The plan of a run: everything that is fixed, and public, before the first sample is drawn.
+
+Who holds what, who joins which round, how often each client samples and how much noise it adds; and the run's
+identity, by which a resume is recognised and a replayed release is not charged twice. Nothing here depends on what
+the data say, only on how many there are (client sizes are public constants, PRIVACY §1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from lalora_kit.adapters import Adapter, create
+from lalora_kit.methods import Method
+from lalora_kit.partition import Shards, partition
+from lalora_kit.privacy import Release, Streams, noise_multiplier
+from lalora_kit.records import RunState
+from lalora_kit.settings import Settings
+from lalora_kit.tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A checked run.
+
+    Attributes:
+        shards: each client's sample indices.
+        rates: q of each client.
+        sigmas: noise multiplier σ of each client, for the most rounds that any client joins.
+        schedule: participants of each round, drawn up front, independent of the data.
+        identity: what makes this run this run (settings, method, data, ...), as short strings.
+        machine: device, versions and threads, on which bit-for-bit repetition depends.
+        streams: the run's keyed randomness.
+        start: the adapter to begin from, and the round after which it stands (0 for a fresh run).
+    """
+
+    task: str
+    clip_norm: float
+    local_steps: int
+    shards: Shards
+    rates: tuple[float, ...]
+    sigmas: tuple[float, ...]
+    schedule: tuple[tuple[int, ...], ...]
+    identity: Mapping[str, str]
+    machine: Mapping[str, str]
+    streams: Streams
+    secret: bytes = field(repr=False)
+    start: Adapter = field(repr=False)
+    done: int
+
+    @property
+    def run(self) -> str:
+        """The run's name in the ledger: equal names mean the same releases."""
+        return digest({**self.identity, **self.machine})
+
+    @property
+    def shard(self) -> str:
+        """The name of this way of splitting the samples over the clients."""
+        return self.identity["shards"]
+
+    def divisor(self, client: int) -> float:
+        """The constant that a client's noised sum is divided by: its expected batch, never the realised one."""
+        return self.rates[client] * len(self.shards[client])
+
+    def weights(self, clients: Sequence[int]) -> list[float]:
+        """Weights of the server's mean: each participant's share of the samples."""
+        total = sum(len(self.shards[client]) for client in clients)
+        return [len(self.shards[client]) / total for client in clients]
+
+    def releases(self, t: int, client: int) -> list[Release]:
+        """What a client is about to release in round t."""
+        return [
+            Release(
+                client=client,
+                round=t,
+                step=k,
+                sample_rate=self.rates[client],
+                noise_multiplier=self.sigmas[client],
+                clip_norm=self.clip_norm,
+                divisor=self.divisor(client),
+                run=self.run,
+                shard=self.shard,
+                task=self.task,
+            )
+            for k in range(1, self.local_steps + 1)
+        ]
+
+
+def make_plan(task: Task, method: Method, settings: Settings, state: RunState | None = None) -> Plan:
+    """Check settings and method against the task, and fix the run.
+
+    Raises:
+        ValueError: if the rank, the clients, the batch or the steps do not fit, or `state` is of another run.
+    """
+    method.check(settings.local_steps)
+    check_rank(task, settings.rank)
+    secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
+    streams = Streams(secret)
+    shards = partition(
+        task.train.labels.numpy(), settings.clients, settings.dirichlet_beta, streams.generator("partition")
+    )
+    rates = sampling_rates(settings, [len(shard) for shard in shards])
+    schedule = draw_schedule(settings, streams.generator("schedule"))
+    identity, machine = identity_of(task, method, settings, shards, secret), machine_of(settings)
+    start = create(
+        task.backbone, task.targets, task.head, settings.rank, settings.scale, streams.generator("init")
+    )
+    if state is not None:
+        check_same_run(state, identity)
+        start = state.adapter
+        if dict(state.machine) != machine:
+            # Rounding may differ here, so a replay would be another release: draw fresh noise, and charge it.
+            streams = Streams(streams.generator(f"resumed on {digest(machine)}", round=state.round).bytes(32))
+    return Plan(
+        task=task.name,
+        clip_norm=settings.clip_norm,
+        local_steps=settings.local_steps,
+        shards=shards,
+        rates=rates,
+        sigmas=calibrate(settings, rates, schedule),
+        schedule=schedule,
+        identity=identity,
+        machine=machine,
+        streams=streams,
+        secret=secret,
+        start=start,
+        done=state.round if state is not None else 0,
+    )
+
+
+def check_rank(task: Task, rank: int) -> None:
+    """A rank above a layer's width or height would be no low-rank update."""
+    widths = {name: min(task.backbone.get_submodule(name).weight.shape) for name in task.targets}  # type: ignore[union-attr, arg-type, misc, type-var]
+    narrow = min(widths, key=lambda name: widths[name])
+    if rank > widths[narrow]:
+        raise ValueError(
+            f"rank={rank} is larger than the narrowest adapted layer ({narrow}, {widths[narrow]}); "
+            f"choose a rank of at most {widths[narrow]}"
+        )
+
+
+def sampling_rates(settings: Settings, sizes: Sequence[int]) -> tuple[float, ...]:
+    """q of each client: one `sample_rate` for all, or batch_size / n_i. Also checks δ against the sizes."""
+    largest = max(sizes)
+    if settings.private and settings.delta > 1 / largest:
+        raise ValueError(
+            f"delta={settings.delta} is larger than one over a client's {largest} samples, so leaking a whole sample "
+            f"would be within the promise; use delta below {1 / largest:.1e}"
+        )
+    if settings.batch_size is None:
+        assert settings.sample_rate is not None
+        return (float(settings.sample_rate),) * len(sizes)
+    small = [client for client, size in enumerate(sizes) if size < settings.batch_size]
+    if small:
+        shown = ", ".join(f"client {client} has {sizes[client]}" for client in small[:5])
+        raise ValueError(
+            f"batch_size={settings.batch_size} is more than some clients hold ({shown}); a client cannot expect more "
+            f"than all its samples; use batch_size of at most {min(sizes)}, or set sample_rate instead"
+        )
+    return tuple(settings.batch_size / size for size in sizes)
+
+
+def draw_schedule(settings: Settings, generator: np.random.Generator) -> tuple[tuple[int, ...], ...]:
+    """Participants of each round: ⌈participation · clients⌉ without replacement, in client order."""
+    count = settings.participants
+    return tuple(
+        tuple(sorted(int(c) for c in generator.choice(settings.clients, size=count, replace=False)))
+        for _ in range(settings.rounds)
+    )
+
+
+def calibrate(settings: Settings, rates: Sequence[float], schedule: Sequence[Sequence[int]]) -> tuple[float, ...]:
+    """σ of each client, tight. No credit is taken for client sampling: the server sees who joined."""
+    joined = Counter(client for clients in schedule for client in clients)
+    steps = max(joined.values()) * settings.local_steps
+    return tuple(noise_multiplier(settings.epsilon, settings.delta, rate, steps) for rate in rates)
+
+
+def digest(value: object) -> str:
+    """A short name for JSON-ready data."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def identity_of(task: Task, method: Method, settings: Settings, shards: Shards, secret: bytes) -> dict[str, str]:
+    """What a run is made of, as short strings; `rounds` is part of it, because σ was calibrated for them."""
+    data = hashlib.blake2b(digest_size=8)
+    for split in (task.train, task.test):
+        for value in (*split.inputs.values(), split.labels):
+            data.update(value.contiguous().numpy().tobytes())
+    backbone = hashlib.blake2b(digest_size=8)
+    for name, value in task.backbone.state_dict().items():
+        backbone.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    kept = {name: value for name, value in settings.to_json().items() if name not in PLACE}
+    return {
+        "task": task.name,
+        "data": data.hexdigest(),
+        "backbone": backbone.hexdigest(),
+        "method": method.name,
+        "schedule": f"{method.trains.__module__}.{method.trains.__qualname__}",
+        "smooth": f"{method.smooth.__module__}.{method.smooth.__qualname__}",
+        "aggregate": f"{method.aggregate.__module__}.{method.aggregate.__qualname__}",
+        "shards": digest([shard.tolist() for shard in shards]),
+        "seed": hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest(),
+        **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
+    }
+
+
+#: Settings that say where and how a run is computed, not what is computed.
+PLACE = ("device", "precision", "max_samples", "teaching")
+
+
+def machine_of(settings: Settings) -> dict[str, str]:
+    """Where the run is computed: what bit-for-bit repetition depends on."""
+    device = torch.device(settings.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": f"{device.type} {name}",
+        "threads": str(torch.get_num_threads()),
+        "max_samples": str(settings.max_samples),
+        "precision": settings.precision,
+        **{package: version(package) for package in ("lalora-kit", "torch", "numpy", "timm", "transformers")},
+    }
+
+
+def check_same_run(state: RunState, identity: Mapping[str, str]) -> None:
+    """Refuse a checkpoint of another run, naming the first thing that differs."""
+    for name, value in identity.items():
+        if state.identity.get(name) != value:
+            raise ValueError(
+                f"this checkpoint belongs to another run: its {name} is {state.identity.get(name)}, not {value}; "
+                "a run resumes only with the settings, method and data that it began with; start a new run"
+            )

@@ -1,0 +1,174 @@
+"""The ledger: what was released, by whom, with how much noise; ε spent is computed from it and nothing else.
+
+Write-ahead: a round's releases are recorded (and, with a file, on disk) *before* its noise is drawn, so a crash
+can only leave more recorded than released. One line a release; lines are never changed or removed. A ledger
+belongs to one data set: all runs in it compose, whoever made them and with whatever settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from lalora_kit.privacy.accounting import Composition, composed_epsilon, merged
+
+NEIGHBOURS = (
+    "per sample of one client; neighbouring data sets differ in that sample's gradient being replaced by zero; "
+    "the adversary sees every client's update and who took part"
+)
+
+
+class BudgetExceeded(ValueError):
+    """The next round would pass the target ε; raised before any sample is drawn."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One noised release of one client: what the accountant needs, and where in which run it happened.
+
+    `run` identifies settings, data, seed and machine together: a replay under the same `run` is the same
+    release, not a new one. `shard` identifies who holds which sample: it says whether client 3 of one run
+    holds the same people as client 3 of another. `task` names the data set.
+    """
+
+    client: int
+    round: int
+    step: int
+    sample_rate: float
+    noise_multiplier: float
+    clip_norm: float
+    divisor: float
+    run: str
+    shard: str
+    task: str
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        """What must not be charged twice."""
+        return self.run, self.client, self.round, self.step
+
+
+class Ledger:
+    """All releases made on one data set, in memory or in a file that survives a crash.
+
+    >>> ledger = Ledger()
+    >>> ledger.epsilon(delta=1e-5)
+    0.0
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = None if path is None else Path(path)
+        self._keys: set[tuple[str, int, int, int]] = set()
+        self._task: str | None = None
+        self._counts: dict[tuple[str, str], dict[int, Counter[tuple[float, float]]]] = {}
+        if self.path is not None and self.path.exists():
+            for release in read(self.path):
+                self._admit(release)
+
+    def __len__(self) -> int:
+        """Number of releases recorded."""
+        return len(self._keys)
+
+    def __contains__(self, release: Release) -> bool:
+        """Whether this very release is on record already (a replay)."""
+        return release.key in self._keys
+
+    def charge(self, releases: Iterable[Release]) -> int:
+        """Record releases that are about to be made, durably; returns how many were new."""
+        new = [release for release in releases if release.key not in self._keys]
+        for release in new:
+            self._check_task(release)
+        if new and self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.writelines(json.dumps(dataclasses.asdict(release)) + "\n" for release in new)
+                flush_to_disk(file)
+        for release in new:
+            self._admit(release)
+        return len(new)
+
+    def composition(self, client: int, run: str, shard: str, delta: float) -> Composition:
+        """Everything released so far about the samples that `client` holds in `run`.
+
+        A run with the same shard counts with the same client. In a run that split the data otherwise a sample
+        may have sat with any client, so the costliest one counts.
+        """
+        rows: list[tuple[float, float, int]] = []
+        for (other, other_shard), clients in self._counts.items():
+            if other == run or other_shard == shard:
+                rows += flat(clients.get(client, Counter()))
+            else:
+                rows += worst(clients, delta)
+        return merged(rows)
+
+    def epsilon(self, delta: float, client: int | None = None, run: str = "", shard: str = "") -> float:
+        """ε spent at `delta`, by `client` of `run`, or (client=None) by the worst-off sample of all runs."""
+        if client is not None:
+            return composed_epsilon(self.composition(client, run, shard, delta), delta)
+        shards = sorted({held for _, held in self._counts})
+        people = {(held, c) for (_, held), clients in self._counts.items() for c in clients}
+        spent = [self.epsilon(delta, c, shard=held) for held in shards for h, c in sorted(people) if h == held]
+        return max(spent, default=0.0)
+
+    def _check_task(self, release: Release) -> None:
+        if self._task not in (None, release.task):
+            raise ValueError(
+                f"this ledger records releases of task {self._task!r}, not of {release.task!r}; "
+                "a ledger belongs to one data set; give the other task a directory of its own"
+            )
+
+    def _admit(self, release: Release) -> None:
+        if release.key in self._keys:
+            return
+        self._check_task(release)
+        self._task = release.task
+        self._keys.add(release.key)
+        clients = self._counts.setdefault((release.run, release.shard), {})
+        clients.setdefault(release.client, Counter())[release.sample_rate, release.noise_multiplier] += 1
+
+
+def flat(counter: Counter[tuple[float, float]]) -> list[tuple[float, float, int]]:
+    """Rows `(sample_rate, noise_multiplier, steps)` of one client in one run."""
+    return [(q, sigma, steps) for (q, sigma), steps in counter.items()]
+
+
+def worst(clients: dict[int, Counter[tuple[float, float]]], delta: float) -> list[tuple[float, float, int]]:
+    """The rows of the client of a run who spent most, by the fast bound."""
+    distinct = {merged(flat(counter)) for counter in clients.values()}
+    return list(max(distinct, key=lambda rows: composed_epsilon(rows, delta, tight=False)))
+
+
+def read(path: Path) -> list[Release]:
+    """The releases in a file. A last line cut short by a crash was never released and is removed.
+
+    Raises:
+        ValueError: if any other line is not a release: a damaged ledger must not be guessed at.
+    """
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with open(path, "r+b") as file:
+            file.truncate(len(whole))
+            flush_to_disk(file)
+    releases = []
+    for position, line in enumerate(whole.decode("utf-8", errors="replace").splitlines(), start=1):
+        try:
+            releases.append(Release(**json.loads(line)))
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} line {position} is not a release ({error}); the ledger is damaged, and without it no ε can "
+                "be stated; restore it from a copy, or treat the budget of this data as spent"
+            ) from error
+    return releases
+
+
+def flush_to_disk(file: IO[str] | IO[bytes]) -> None:
+    """Return only when what was written is on disk."""
+    file.flush()
+    os.fsync(file.fileno())

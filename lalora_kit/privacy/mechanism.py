@@ -1,0 +1,89 @@
+"""The mechanism: Poisson draws, per-sample clipping, Gaussian noise. What this file gets wrong, ε cannot mend.
+
+Randomness is keyed, never positional: each stream is a function of (secret, purpose, client, round, step), so a
+result does not depend on the order of the clients, the chunk size, or how many clients run together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MARGIN = 1 - 1e-6  # keeps rounding from lifting a clipped norm above C
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Keyed random streams. `secret` is 32 bytes; equal secrets give equal streams, so it must stay secret.
+
+    NumPy's Philox takes a 128-bit key. (torch's CPU generator keeps 32 bits of its seed, few enough to try
+    them all against a published update.) Not hardened against floating-point or timing attacks.
+    """
+
+    secret: bytes
+
+    @classmethod
+    def from_seed(cls, seed: int | None) -> Streams:
+        """`None` draws the secret from the operating system; an integer is teaching mode, not private."""
+        if seed is None:
+            return cls(os.urandom(32))
+        return cls(hashlib.blake2b(f"seed {seed}".encode(), digest_size=32).digest())
+
+    def generator(self, purpose: str, client: int = 0, round: int = 0, step: int = 0) -> np.random.Generator:
+        """The stream of one purpose ("sampling", "noise", ...) at one place of the run."""
+        place = f"{purpose}/{client}/{round}/{step}".encode()
+        key = hashlib.blake2b(place, key=self.secret, digest_size=16).digest()
+        return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+
+    def __repr__(self) -> str:
+        return "Streams(<secret>)"
+
+
+def poisson_draw(samples: int, sample_rate: float, generator: np.random.Generator) -> Tensor:
+    """Positions `(k,)` of a Poisson sample: each of `samples` is in with probability `sample_rate`, on its own."""
+    return torch.from_numpy(np.flatnonzero(generator.random(samples) < sample_rate))
+
+
+def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_norm: float) -> tuple[Tensor, Tensor]:
+    """Clip each sample's gradient over all tensors at once, and add them up per client.
+
+    Args:
+        gradients: one tensor per active parameter, each `(samples, ...)`: row j is sample j's gradient.
+        owner: `(samples,)` client position of each sample, in `[0, clients)`.
+        clients: number of client positions.
+        clip_norm: C; `math.inf` clips nothing (and still drops samples with a non-finite gradient).
+
+    Returns:
+        `(sums, norms)`: float64 `(clients, d)` with the parameters flattened in order, and the unclipped norms
+        `(samples,)`, not private, NaN where the gradient was not finite.
+
+    Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
+    with NaN or an infinity contributes nothing. (PRIVACY §4; flat clipping, Abadi et al. 2016.)
+    """
+    flat = [g.flatten(1).float() for g in gradients]  # (samples, ...) -> (samples, d_i)
+    finite = torch.stack([torch.isfinite(g).all(dim=1) for g in flat]).all(dim=0)
+    flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
+    # Scaling by the largest entry first keeps squares of huge or tiny entries inside the range of floats.
+    peak = torch.stack([g.abs().amax(dim=1) for g in flat]).amax(dim=0)
+    unit = torch.where(peak > 0, peak, 1.0).double()
+    squares = torch.stack([(g.double() / unit[:, None]).square().sum(dim=1) for g in flat]).sum(dim=0)
+    norms = unit * squares.sqrt()
+    factor = torch.where(norms > clip_norm * MARGIN, clip_norm * MARGIN / norms.clamp_min(1e-300), 1.0)
+    sums = [
+        torch.zeros(clients, g.shape[1], dtype=torch.float64, device=g.device).index_add_(
+            0, owner, g.double() * factor[:, None]
+        )
+        for g in flat
+    ]
+    return torch.cat(sums, dim=1), torch.where(finite, norms, torch.nan)
+
+
+def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:
+    """`size` independent N(0, scale²) values in float64, as one flat CPU vector: one draw a client and step."""
+    return torch.from_numpy(generator.standard_normal(size)) * scale

@@ -1,0 +1,104 @@
+"""Records: what a round leaves behind. Frozen plain data; nothing here computes.
+
+`Round` holds what may be shown and kept. `Teaching` holds what the guarantee does *not* cover (it is read from
+unclipped or un-noised values), so it exists only when asked for and is never written to disk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lalora_kit.adapters import Adapter
+
+SEED_KNOWN = "seed known: reproducible, not private"
+NO_NOISE = "epsilon=inf: no noise is added, not private"
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """Not private: read from the data without noise, for a lesson only. Means over a round's clients and steps.
+
+    clip_fraction: share of drawn samples whose gradient was longer than C (NaN if none was drawn).
+    signal_to_noise: norm of the clipped mean over the expected norm of its noise (infinite without noise).
+    batch: realised samples a client drew in a step.
+    """
+
+    clip_fraction: float
+    signal_to_noise: float
+    batch: float
+
+
+@dataclass(frozen=True, eq=False)
+class RunState:
+    """What a resume needs. `identity` and `machine` identify the run; `secret` is the randomness and must stay private."""
+
+    round: int
+    adapter: Adapter
+    identity: Mapping[str, str]
+    machine: Mapping[str, str]
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One round's record.
+
+    Attributes:
+        round: counted from 1.
+        accuracy, loss: of the averaged model on the public test set; loss is cross-entropy in nats.
+        epsilon: spent so far by the worst-off client, over every run in the ledger, at the settings' δ.
+        epsilons: the same, a value a client.
+        noise_multiplier: σ, the largest over clients; `noise_multipliers` has one a client.
+        participants: clients that joined this round.
+        update_norms: L2 norm of the noised gradients of "A", "B" and "head", mean over clients and the steps
+            in which each trained.
+        aggregation_gap: ‖Σ wᵢBᵢAᵢ − B̄Ā‖ / ‖Σ wᵢBᵢAᵢ‖ (METHODS §1.3).
+        upload: numbers that one client sent to the server.
+        seconds: wall time of the round, evaluation included.
+        adapter: the averaged adapter, detached, on the CPU.
+        state: what `federated_rounds(..., state=...)` takes to go on.
+        caution: "" or why this ε is no guarantee.
+        teaching: not private; None unless `Settings(teaching=True)`.
+    """
+
+    round: int
+    accuracy: float
+    loss: float
+    epsilon: float
+    epsilons: tuple[float, ...]
+    noise_multiplier: float
+    noise_multipliers: tuple[float, ...]
+    participants: tuple[int, ...]
+    update_norms: Mapping[str, float]
+    aggregation_gap: float
+    upload: int
+    seconds: float
+    adapter: Adapter = field(repr=False)
+    state: RunState = field(repr=False)
+    caution: str = ""
+    teaching: Teaching | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is written to disk: no adapter, no state, nothing that is not private; not-finite becomes null."""
+        shown = {
+            name: getattr(self, name)
+            for name in (
+                "round", "accuracy", "loss", "epsilon", "epsilons", "noise_multiplier", "noise_multipliers",
+                "participants", "update_norms", "aggregation_gap", "upload", "seconds", "caution",
+            )
+        }  # fmt: skip
+        return finite_or_null(shown)
+
+
+def finite_or_null(value: Any) -> Any:
+    """Plain JSON: tuples become lists, and a number that is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_null(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [finite_or_null(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

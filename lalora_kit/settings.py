@@ -1,0 +1,204 @@
+"""Settings: every number that a run depends on, frozen and checked before any work starts.
+
+`Settings` checks what it can know by itself. What depends on the data (rank, clients, batch sizes) is checked
+by `check`, which `lalora_kit.federated.federated_rounds` calls before the first round.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+EPSILON_FLOOR = 0.03  # below it the accountants' own resolution decides, not the noise
+OPTIMIZERS = ("sgd", "adamw")
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run's settings.
+
+    Privacy, per sample of one client:
+        epsilon: target ε of the whole run; `math.inf` switches the noise off (not private).
+        delta: target δ, below one over a client's number of samples.
+        clip_norm: L2 norm C to which each sample's gradient, over all active tensors at once, is clipped.
+        sample_rate: probability q that a sample is drawn in a local step, the same for every client.
+        batch_size: expected samples a client draws in a step, in place of `sample_rate`: q_i = batch_size / n_i.
+
+    Federation:
+        clients, participation: how many clients, and which fraction of them (rounded up) joins a round.
+        dirichlet_beta: label skew of the partition (smaller is more skewed); None splits at random.
+        rounds, local_steps: rounds T, and private steps K that each participant makes in a round.
+
+    Adapter and optimiser:
+        rank, alpha: LoRA's r, and α of the scale α/r; `alpha=None` means α = r, a scale of one.
+        learning_rate, head_learning_rate: of the LoRA factors, and of the head.
+        optimizer, weight_decay, lr_decay: "sgd" or "adamw"; decay of the active tensors; factor a round.
+        precondition: damping λ of the projected gradient (Theorem 2); None leaves the gradient as it is.
+
+    Machine:
+        seed: None draws from the operating system; an integer makes the run reproducible and not private.
+        device, precision: where to compute; "bf16" runs the frozen part under autocast.
+        max_samples: at most so many samples in memory at once; None takes them all.
+        teaching: also record clip fraction, signal-to-noise and realised batches, which are not private.
+
+    Raises:
+        ValueError: for a value outside its range, with the rule and the remedy.
+    """
+
+    epsilon: float = 3.0
+    delta: float = 1e-5
+    clip_norm: float = 1.0
+    rank: int = 4
+    alpha: float | None = None
+    clients: int = 8
+    participation: float = 1.0
+    dirichlet_beta: float | None = None
+    rounds: int = 10
+    local_steps: int = 4
+    sample_rate: float | None = None
+    batch_size: float | None = None
+    learning_rate: float = 0.5
+    head_learning_rate: float = 0.5
+    optimizer: str = "sgd"
+    weight_decay: float = 0.0
+    lr_decay: float = 1.0
+    precondition: float | None = None
+    seed: int | None = None
+    device: str = "cpu"
+    precision: str = "fp32"
+    max_samples: int | None = None
+    teaching: bool = False
+
+    def __post_init__(self) -> None:
+        if self.sample_rate is None and self.batch_size is None:
+            object.__setattr__(self, "sample_rate", DEFAULT_SAMPLE_RATE)
+        check_privacy(self)
+        check_federation(self)
+        check_optimiser(self)
+        check_machine(self)
+
+    @property
+    def scale(self) -> float:
+        """LoRA's s = α / r."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+    @property
+    def private(self) -> bool:
+        """Whether noise is added at all."""
+        return math.isfinite(self.epsilon)
+
+    @property
+    def participants(self) -> int:
+        """Clients that join a round: ⌈participation · clients⌉."""
+        return max(1, math.ceil(round(self.participation * self.clients, 9)))
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready mapping; an infinite ε becomes null."""
+        values = dataclasses.asdict(self)
+        values["epsilon"] = self.epsilon if self.private else None
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Settings:
+        """The inverse of `to_json`."""
+        values = dict(values)
+        unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
+        if unknown:
+            raise ValueError(f"settings hold unknown names {sorted(unknown)}; they were written by another version")
+        if values.get("epsilon", 0) is None:
+            values["epsilon"] = math.inf
+        return cls(**values)
+
+
+DEFAULT_SAMPLE_RATE = 0.3
+
+
+def require(name: str, value: object, holds: bool, rule: str, remedy: str) -> None:
+    """Raise the house's `ValueError`: the value, the rule and the remedy."""
+    if not holds:
+        raise ValueError(f"{name}={value!r} is not possible: {rule}; {remedy}")
+
+
+def number(name: str, value: object) -> float:
+    """`value` as a float, or `ValueError` if it is no real number."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(float(value))
+    require(name, value, real, "it must be a number", f"give {name} a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def positive(name: str, value: object, remedy: str) -> None:
+    """Raise unless `value` is a finite number above zero."""
+    holds = 0 < number(name, value) < math.inf
+    require(name, value, holds, "it must be a finite number above 0", remedy)
+
+
+def counting(name: str, value: object, least: int = 1) -> None:
+    """Raise unless `value` is an integer of at least `least`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    holds = whole and int(value) >= least  # type: ignore[call-overload]
+    require(name, value, holds, f"it must be a whole number of at least {least}", f"use {name}={least} or more")
+
+
+def check_privacy(s: Settings) -> None:
+    """ε, δ, C and the sampling."""
+    epsilon = number("epsilon", s.epsilon)
+    require("epsilon", s.epsilon, epsilon > 0, "a privacy budget is above 0", "use 0.1 to 10, or inf for no noise")
+    require(
+        "epsilon", s.epsilon, epsilon >= EPSILON_FLOOR,
+        f"below {EPSILON_FLOOR} the accountant's own resolution decides", f"use at least {EPSILON_FLOOR}",
+    )  # fmt: skip
+    delta = number("delta", s.delta)
+    require("delta", s.delta, 0 < delta < 1, "it must lie strictly between 0 and 1", "1e-5 is usual")
+    positive("clip_norm", s.clip_norm, "1.0 is a good start")
+    both = s.sample_rate is not None and s.batch_size is not None
+    require(
+        "batch_size", s.batch_size, not both,
+        f"sample_rate={s.sample_rate} is set too, and each fixes the other", "set one of them",
+    )  # fmt: skip
+    if s.sample_rate is not None:
+        rate = number("sample_rate", s.sample_rate)
+        require("sample_rate", s.sample_rate, 0 < rate <= 1, "a sampling probability lies in (0, 1]", "try 0.3")
+    if s.batch_size is not None:
+        size = number("batch_size", s.batch_size)
+        require("batch_size", s.batch_size, 1 <= size < math.inf, "a batch expects at least 1 sample", "try 16")
+
+
+def check_federation(s: Settings) -> None:
+    """Clients, rounds and steps."""
+    for name in ("clients", "rounds", "local_steps", "rank"):
+        counting(name, getattr(s, name))
+    share = number("participation", s.participation)
+    require("participation", s.participation, 0 < share <= 1, "it is a fraction of the clients", "use 0 < p <= 1")
+    if s.dirichlet_beta is not None:
+        positive("dirichlet_beta", s.dirichlet_beta, "0.1 is strongly skewed, 10 nearly even, None splits at random")
+
+
+def check_optimiser(s: Settings) -> None:
+    """Rates, decay, and the projected gradient's damping."""
+    positive("learning_rate", s.learning_rate, "use method head-only to train no factor")
+    positive("head_learning_rate", s.head_learning_rate, "try 0.5")
+    if s.alpha is not None:
+        positive("alpha", s.alpha, "None means alpha = rank")
+    require("optimizer", s.optimizer, s.optimizer in OPTIMIZERS, f"known are {', '.join(OPTIMIZERS)}", "choose one")
+    decay = number("weight_decay", s.weight_decay)
+    require("weight_decay", s.weight_decay, 0 <= decay < math.inf, "it must be at least 0", "0 switches it off")
+    factor = number("lr_decay", s.lr_decay)
+    require("lr_decay", s.lr_decay, 0 < factor <= 1, "rates are multiplied by it each round", "use 0 < f <= 1")
+    if s.precondition is not None:
+        positive("precondition", s.precondition, "None switches the projected gradient off; 1e-3 is usual")
+
+
+def check_machine(s: Settings) -> None:
+    """Seed, device, precision and memory."""
+    if s.seed is not None:
+        counting("seed", s.seed, 0)
+    if s.max_samples is not None:
+        counting("max_samples", s.max_samples)
+    require("precision", s.precision, s.precision in PRECISIONS, f"known are {', '.join(PRECISIONS)}", "choose one")
+    require("device", s.device, isinstance(s.device, str) and bool(s.device), "a device is named", "use cpu or cuda")
+    require("teaching", s.teaching, isinstance(s.teaching, bool), "it is a switch", "use True or False")
