@@ -1,0 +1,1 @@
+"""The embedded tasks' pretrained backbones, the scripts that make them, and a record of each making."""
