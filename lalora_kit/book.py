@@ -1,0 +1,149 @@
+"""The notebooks as a book: run them all, make their pages, say what came out.
+
+This is the main job of a fresh installation (`lalora walkthrough`), and it opens the same notebooks for
+reading and playing (`lalora lab`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+from tqdm import tqdm
+
+from lalora_kit.execute import NotebookRun, check_parameters, run_notebook
+from lalora_kit.pages import page, readable_size, write_index
+
+__all__ = [
+    "NotebookRun",
+    "check_parameters",
+    "lab",
+    "notebooks_dir",
+    "page",
+    "run_notebook",
+    "table",
+    "walkthrough",
+]
+
+PACKAGES_TOLD = ("lalora-kit", "torch", "timm", "transformers", "peft", "opacus", "plotly", "papermill")
+"""Packages whose versions the index names: those that numbers and figures depend on."""
+
+
+def notebooks_dir() -> Path:
+    """The folder of the notebooks: `notebooks/`, beside the package in a clone.
+
+    Raises FileNotFoundError where the package was installed without them.
+    """
+    folder = Path(__file__).resolve().parent.parent / "notebooks"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} does not exist: the notebooks are in the repository, not in the installed package; "
+            "clone it and run `python -m pip install -e .` there."
+        )
+    return folder
+
+
+def walkthrough(
+    out_dir: Path, notebooks: Sequence[Path] | None = None, echo: Callable[[str], object] = print
+) -> list[NotebookRun]:
+    """Run every notebook at its defaults, in the order of their names, and write `index.html` and the pages.
+
+    A notebook that fails does not stop the others: look at `ok` of each run returned. The executed notebooks
+    lie beside the pages. On a terminal a progress bar counts code cells; elsewhere each notebook gets a line.
+    """
+    chosen = sorted(notebooks_dir().glob("*.ipynb")) if notebooks is None else list(notebooks)
+    if not chosen:
+        raise FileNotFoundError("there is no notebook to run; the folder of notebooks is empty.")
+    out_dir.mkdir(parents=True, exist_ok=True)
+    cells = sum(_code_cells(path) for path in chosen)
+    runs: list[NotebookRun] = []
+    with tqdm(total=cells, unit="cell", disable=not sys.stderr.isatty(), leave=False) as bar:
+        for path in chosen:
+            bar.set_description(path.stem)
+            run = run_notebook(path, out_dir / path.name, on_cell=bar.update)
+            page(run, out_dir / f"{run.name}.html", index="index.html")
+            runs.append(run)
+            if bar.disable:
+                word = "passed" if run.ok else "failed"
+                echo(f"[{len(runs)}/{len(chosen)}] {run.name}: {word}, {run.seconds:.0f} s")
+    write_index(runs, made_with(), out_dir / "index.html")
+    echo(table(runs))
+    echo(f"Look at {out_dir / 'index.html'}")
+    return runs
+
+
+def table(runs: Sequence[NotebookRun]) -> str:
+    """Plain text: a line a notebook with its seconds, peak memory and result or error, and the totals."""
+    width = max(len("notebook"), *(len(run.name) for run in runs))
+    lines = [f"{'notebook':<{width}}  seconds  peak memory  result"]
+    for run in runs:
+        result = run.result if run.ok else f"FAILED: {run.error}"
+        lines.append(
+            f"{run.name:<{width}}  {run.seconds:7.1f}  {readable_size(run.peak_memory_bytes):>11}  {result}"
+        )
+    seconds, peak = sum(run.seconds for run in runs), max(run.peak_memory_bytes for run in runs)
+    passed = sum(run.ok for run in runs)
+    lines.append(
+        f"{'all':<{width}}  {seconds:7.1f}  {readable_size(peak):>11}  {passed} of {len(runs)} passed"
+    )
+    return "\n".join(lines)
+
+
+def lab(notebook: Path | None = None, arguments: Sequence[str] = ()) -> int:
+    """Open JupyterLab of this interpreter on `notebook` (the first one by default); return its exit code."""
+    first = notebook or min(notebooks_dir().glob("*.ipynb"))
+    process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(first), *arguments])
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # Ctrl-C is JupyterLab's to answer: it asks whether to stop
+
+
+def made_with() -> dict[str, str]:
+    """Date, machine, commit and versions: what a reader needs to compare two walkthroughs."""
+    told = {
+        "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "Machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "Python": platform.python_version(),
+    }
+    for name in PACKAGES_TOLD:
+        try:
+            told[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            told[name] = "not installed"
+    commit = _commit()
+    return {**told, "Commit": commit} if commit else told
+
+
+def _processor() -> str:
+    try:
+        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        return models[0].split(":", 1)[1].strip()
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Short hash of the checkout, `-dirty` with changes; empty outside a repository or without git."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _code_cells(path: Path) -> int:
+    """How many cells there are to run; 0 for what is no notebook, which its run will report."""
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except (OSError, ValueError):
+        return 0
+    return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)
