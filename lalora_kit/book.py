@@ -39,11 +39,11 @@ PACKAGES_TOLD = ("lalora-kit", "torch", "timm", "transformers", "peft", "opacus"
 def notebooks_dir() -> Path:
     """The folder of the notebooks: `notebooks/`, beside the package in a clone.
 
-    Raises FileNotFoundError where the package was installed without them.
+    Raises ValueError where the package was installed without them.
     """
     folder = Path(__file__).resolve().parent.parent / "notebooks"
     if not folder.is_dir():
-        raise FileNotFoundError(
+        raise ValueError(
             f"{folder} does not exist: the notebooks are in the repository, not in the installed package; "
             "clone it and run `python -m pip install -e .` there."
         )
@@ -60,7 +60,7 @@ def walkthrough(
     """
     chosen = sorted(notebooks_dir().glob("*.ipynb")) if notebooks is None else list(notebooks)
     if not chosen:
-        raise FileNotFoundError("there is no notebook to run; the folder of notebooks is empty.")
+        raise ValueError("there is no notebook to run; the folder of notebooks is empty.")
     out_dir.mkdir(parents=True, exist_ok=True)
     cells = sum(_code_cells(path) for path in chosen)
     runs: list[NotebookRun] = []
@@ -74,8 +74,6 @@ def walkthrough(
                 word = "passed" if run.ok else "failed"
                 echo(f"[{len(runs)}/{len(chosen)}] {run.name}: {word}, {run.seconds:.0f} s")
     write_index(runs, made_with(), out_dir / "index.html")
-    echo(table(runs))
-    echo(f"Look at {out_dir / 'index.html'}")
     return runs
 
 

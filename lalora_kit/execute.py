@@ -54,11 +54,10 @@ class NotebookRun:
 def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
     """Refuse parameters that `notebook` does not have, or of another type than its default.
 
-    An integer may stand for a float. Raises ValueError that names the value, the rule and the remedy, and
-    FileNotFoundError where there is no such notebook.
+    An integer may stand for a float. Raises ValueError that names the value, the rule and the remedy.
     """
     if not notebook.is_file():
-        raise FileNotFoundError(f"{notebook} does not exist; name a notebook by its path.")
+        raise ValueError(f"{notebook} does not exist; name a notebook by its path.")
     known = papermill.inspect_notebook(str(notebook))
     for name, value in parameters.items():
         if name not in known:
