@@ -110,11 +110,12 @@ def aggregation_gap(clients: Sequence[Adapter], weights: Sequence[float]) -> flo
         w = w.to(A.device)
         mean_A, mean_B = torch.einsum("c,crn->rn", w, A), torch.einsum("c,cmr->mr", w, B)
         # Where a factor never differed its deviation is 0, not the rounding of a mean.
-        dA = torch.where((A == A[0]).all(0), torch.zeros_like(A), A - mean_A)
-        dB = torch.where((B == B[0]).all(0), torch.zeros_like(B), B - mean_B)
+        dA = torch.where((A[0] == A).all(0), torch.zeros_like(A), A - mean_A)
+        dB = torch.where((B[0] == B).all(0), torch.zeros_like(B), B - mean_B)
         lost += squared_norm(w, dB, dA)
         total += squared_norm(w, B, A)
-    return math.sqrt(max(lost, 0.0) / total) if total > 0 else math.nan
+    # Nine digits: matrix products may round their last bits differently from one process to the next.
+    return float(f"{math.sqrt(max(lost, 0.0) / total):.9g}") if total > 0 else math.nan
 
 
 def squared_norm(weights: Tensor, B: Tensor, A: Tensor) -> float:

@@ -116,9 +116,7 @@ def charge(run: Run, t: int) -> None:
     ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
 
 
-def record(
-    run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float
-) -> Round:
+def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float) -> Round:
     """The record of round t: evaluates the averaged model, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     accuracy, loss = run.engine.evaluate(server, run.task.test)
@@ -140,7 +138,7 @@ def record(
         upload=sent[0],
         seconds=time.perf_counter() - started,
         adapter=adapter,
-        state=RunState(t, adapter, plan.identity, plan.machine, plan.secret),
+        state=plan.state(t, adapter),
         caution=NO_NOISE if not settings.private else SEED_KNOWN if settings.seed is not None else "",
         teaching=mean_teaching(steps) if settings.teaching else None,
     )

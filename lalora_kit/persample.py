@@ -129,7 +129,8 @@ class Engine:
             with torch.enable_grad():
                 scores = self.scores(copies, batch)
                 loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part].to(self.device), reduction="sum")
-                yield mine, list(torch.autograd.grad(loss, leaves))
+                gradients = list(torch.autograd.grad(loss, leaves))
+            yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own
 
     def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:
         """Logits `(samples, classes)` under the given tensors, per sample or shared."""
@@ -189,7 +190,13 @@ def check_backbone(task: Task) -> None:
     inside = tuple(name for name in task.targets if (name + ".").startswith(task.head + "."))
     wrong = [name for name in task.targets if name not in linears] or list(inside)
     if wrong or not task.targets or task.head not in modules:
-        missing = f"target module {wrong[0]!r}" if wrong else f"head {task.head!r}" if task.targets else "an empty target list"
+        missing = (
+            f"target module {wrong[0]!r}"
+            if wrong
+            else f"head {task.head!r}"
+            if task.targets
+            else "an empty target list"
+        )
         raise ValueError(
             f"{missing} matches no linear layer outside the head of {task.name}'s backbone; LoRA adapts linear layers; "
             f"choose from {', '.join(linears[:12])}{', ...' if len(linears) > 12 else ''}"

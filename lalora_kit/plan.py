@@ -38,6 +38,7 @@ class Plan:
         schedule: participants of each round, drawn up front, independent of the data.
         identity: what makes this run this run (settings, method, data, ...), as short strings.
         machine: device, versions and threads, on which bit-for-bit repetition depends.
+        moves: where the run changed machines; from each on the noise is fresh, and charged.
         streams: the run's keyed randomness.
         start: the adapter to begin from, and the round after which it stands (0 for a fresh run).
     """
@@ -51,6 +52,7 @@ class Plan:
     schedule: tuple[tuple[int, ...], ...]
     identity: Mapping[str, str]
     machine: Mapping[str, str]
+    moves: tuple[str, ...]
     streams: Streams
     secret: bytes = field(repr=False)
     start: Adapter = field(repr=False)
@@ -59,7 +61,11 @@ class Plan:
     @property
     def run(self) -> str:
         """The run's name in the ledger: equal names mean the same releases."""
-        return digest({**self.identity, **self.machine})
+        return digest([dict(self.identity), dict(self.machine), self.moves])
+
+    def state(self, done: int, adapter: Adapter) -> RunState:
+        """What a resume needs after round `done`."""
+        return RunState(done, adapter, self.identity, self.machine, self.secret, self.moves)
 
     @property
     def shard(self) -> str:
@@ -110,15 +116,16 @@ def make_plan(task: Task, method: Method, settings: Settings, state: RunState | 
     rates = sampling_rates(settings, [len(shard) for shard in shards])
     schedule = draw_schedule(settings, streams.generator("schedule"))
     identity, machine = identity_of(task, method, settings, shards, secret), machine_of(settings)
-    start = create(
-        task.backbone, task.targets, task.head, settings.rank, settings.scale, streams.generator("init")
-    )
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, streams.generator("init"))
+    moves: tuple[str, ...] = ()
     if state is not None:
         check_same_run(state, identity)
-        start = state.adapter
+        start, moves = state.adapter, state.moves
         if dict(state.machine) != machine:
-            # Rounding may differ here, so a replay would be another release: draw fresh noise, and charge it.
-            streams = Streams(streams.generator(f"resumed on {digest(machine)}", round=state.round).bytes(32))
+            # Rounding may differ here, so a replay would be another release: it gets fresh noise, and is charged.
+            moves = (*moves, f"after round {state.round} to {digest(machine)}")
+    for move in moves:
+        streams = Streams(streams.generator(move).bytes(32))
     return Plan(
         task=task.name,
         clip_norm=settings.clip_norm,
@@ -129,6 +136,7 @@ def make_plan(task: Task, method: Method, settings: Settings, state: RunState | 
         schedule=schedule,
         identity=identity,
         machine=machine,
+        moves=moves,
         streams=streams,
         secret=secret,
         start=start,

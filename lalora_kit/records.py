@@ -33,13 +33,18 @@ class Teaching:
 
 @dataclass(frozen=True, eq=False)
 class RunState:
-    """What a resume needs. `identity` and `machine` identify the run; `secret` is the randomness and must stay private."""
+    """What a resume needs.
+
+    `identity` and `machine` say which run it is; `secret` is its randomness and must stay private; `moves` lists the
+    rounds after which it went on elsewhere (another machine or version), each with noise of its own.
+    """
 
     round: int
     adapter: Adapter
     identity: Mapping[str, str]
     machine: Mapping[str, str]
     secret: bytes = field(repr=False)
+    moves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method
 
 METHODS: dict[str, Method] = {
-    method.name: method
-    for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
+    method.name: method for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
 }
 
 

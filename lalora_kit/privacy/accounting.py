@@ -36,9 +36,7 @@ def rdp_epsilon(composition: Composition, delta: float) -> float:
     from opacus.accountants.analysis.rdp import compute_rdp
 
     orders = np.array(ORDERS, dtype=float)
-    total = sum(
-        compute_rdp(q=q, noise_multiplier=sigma, steps=steps, orders=ORDERS) for q, sigma, steps in composition
-    )
+    total = sum(compute_rdp(q=q, noise_multiplier=sigma, steps=steps, orders=ORDERS) for q, sigma, steps in composition)
     spent = total + np.log1p(-1 / orders) - (math.log(delta) + np.log(orders)) / (orders - 1)
     return max(0.0, float(np.nanmin(spent)))
 
@@ -56,9 +54,7 @@ def prv_epsilon(composition: Composition, delta: float) -> float:
 
 def prv_is_slow(composition: Composition) -> bool:
     """Whether PRV would take many seconds or fail (little noise, many steps); RDP is close to it there."""
-    return any(
-        sigma < 0.4 or (q >= 0.1 and sigma <= 1 and steps >= 1000) for q, sigma, steps in composition
-    )
+    return any(sigma < 0.4 or (q >= 0.1 and sigma <= 1 and steps >= 1000) for q, sigma, steps in composition)
 
 
 @lru_cache(maxsize=4096)

@@ -57,13 +57,17 @@ class Release:
 class Ledger:
     """All releases made on one data set, in memory or in a file that survives a crash.
 
+    A run spends against its own ledger; `also` is a wider one (all runs of a notebook, say) that is told of the
+    same releases first, and refuses nothing.
+
     >>> ledger = Ledger()
     >>> ledger.epsilon(delta=1e-5)
     0.0
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, *, also: Ledger | None = None) -> None:
         self.path = None if path is None else Path(path)
+        self._also = also
         self._keys: set[tuple[str, int, int, int]] = set()
         self._task: str | None = None
         self._counts: dict[tuple[str, str], dict[int, Counter[tuple[float, float]]]] = {}
@@ -84,6 +88,8 @@ class Ledger:
         new = [release for release in releases if release.key not in self._keys]
         for release in new:
             self._check_task(release)
+        if self._also is not None:
+            self._also.charge(new)
         if new and self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:

@@ -75,7 +75,7 @@ def check_labels(labels: Tensor, classes: int, where: str) -> None:
             f"{where} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
             "they must be a vector of integers; encode each class as 0, 1, 2, ..."
         )
-    if len(labels) and not (0 <= int(labels.min()) and int(labels.max()) < classes):
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         raise ValueError(
             f"{where} labels run from {int(labels.min())} to {int(labels.max())} but there are {classes} classes; "
             f"labels must lie in 0 to {classes - 1}; re-encode them or name every class"

@@ -1,0 +1,203 @@
+"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`.
+
+It parses, calls the library and prints. Bad input ends with exit code 2 and one sentence; heavy imports happen
+inside the commands, so that `lalora --help` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lalora_kit.settings import Settings
+
+app = typer.Typer(
+    help="Private federated LoRA fine-tuning, built to be taught with.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+EXIT_BAD_INPUT = 2
+PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
+
+
+def option(default_of: str, text: str, panel: str) -> Any:
+    """An option whose default is `Settings`' own, shown but not set, so that a resume can tell what was given."""
+    default = getattr(Settings(), default_of)
+    return typer.Option(help=text, show_default=str(default), rich_help_panel=panel)
+
+
+@app.command()
+def train(
+    task: Annotated[str | None, typer.Option(help="See `lalora tasks`.", show_default="digits")] = None,
+    method: Annotated[str | None, typer.Option(help="See `lalora methods`.", show_default="la-lora")] = None,
+    epsilon: Annotated[float | None, option("epsilon", "Target ε; inf adds no noise.", PRIVACY)] = None,
+    delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
+    clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
+    sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
+    batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
+    clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,
+    participation: Annotated[float | None, option("participation", "Share that joins a round.", FEDERATION)] = None,
+    dirichlet_beta: Annotated[float | None, option("dirichlet_beta", "Label skew; none: IID.", FEDERATION)] = None,
+    rounds: Annotated[int | None, option("rounds", "Federated rounds.", FEDERATION)] = None,
+    local_steps: Annotated[int | None, option("local_steps", "Private steps a round.", FEDERATION)] = None,
+    rank: Annotated[int | None, option("rank", "LoRA rank.", ADAPTER)] = None,
+    alpha: Annotated[float | None, option("alpha", "LoRA α; none: the rank.", ADAPTER)] = None,
+    learning_rate: Annotated[float | None, option("learning_rate", "Of the factors.", ADAPTER)] = None,
+    head_learning_rate: Annotated[float | None, option("head_learning_rate", "Of the head.", ADAPTER)] = None,
+    optimizer: Annotated[str | None, option("optimizer", "sgd or adamw.", ADAPTER)] = None,
+    weight_decay: Annotated[float | None, option("weight_decay", "Of active tensors.", ADAPTER)] = None,
+    lr_decay: Annotated[float | None, option("lr_decay", "Factor on the rates, a round.", ADAPTER)] = None,
+    precondition: Annotated[float | None, option("precondition", "Damping of Theorem 2.", ADAPTER)] = None,
+    seed: Annotated[int | None, option("seed", "An integer: reproducible, not private.", MACHINE)] = None,
+    device: Annotated[str | None, option("device", "cpu, cuda, cuda:1, ...", MACHINE)] = None,
+    precision: Annotated[str | None, option("precision", "fp32, or bf16 (frozen part).", MACHINE)] = None,
+    max_samples: Annotated[int | None, option("max_samples", "Bound on memory.", MACHINE)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a round, nothing else.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Keep ledger, records, state and adapter here.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this directory.")] = None,
+) -> None:
+    """Fine-tune privately over clients, and print accuracy and the ε spent after each round."""
+    given = {name: value for name, value in locals().items() if value is not None}
+    for name in ("as_json", "out", "resume"):
+        given.pop(name, None)
+    if resume is not None and out is not None:
+        raise ValueError(
+            f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
+        )
+    run(given, as_json, out, resume)
+
+
+def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:
+    """Load, train, and print a line a round."""
+    from lalora_kit.checkpoint import load, save_rounds
+    from lalora_kit.federated import federated_rounds
+    from lalora_kit.methods import find_method
+    from lalora_kit.tasks import load_task
+
+    if resume is not None:
+        saved = load(resume)
+        check_agrees(given, {"task": saved.task, "method": saved.method.name, **saved.settings.to_json()}, resume)
+        method, settings, task = saved.method, saved.settings, load_task(saved.task)
+        for line in saved.rounds:
+            show(line, settings, as_json)
+        rounds = save_rounds(task, method, settings, resume, resume=True)
+    else:
+        method = find_method(given.pop("method", "la-lora"))
+        name = given.pop("task", "digits")
+        settings = Settings(**given)
+        task = load_task(name)
+        rounds = save_rounds(task, method, settings, out) if out else federated_rounds(task, method, settings)
+    announce(settings, as_json)
+    for r in progress(rounds, settings, as_json):
+        show(r.to_json(), settings, as_json)
+    if not as_json and (out or resume):
+        typer.echo(f"kept in {out or resume}")
+
+
+def check_agrees(given: dict[str, Any], saved: dict[str, Any], directory: Path) -> None:
+    """A resumed run keeps its settings; one that is given differently belongs to another run."""
+    for name, value in given.items():
+        shown = None if value == float("inf") else value
+        if shown != saved[name]:
+            raise ValueError(
+                f"{name}={value!r} differs from {saved[name]!r} of the run in {directory}; a run resumes only with the "
+                f"settings that it began with; leave {name} out, or start a new run with --out"
+            )
+
+
+def announce(settings: Settings, as_json: bool) -> None:
+    """Say aloud what the ε that follows does and does not promise (on standard error with --json)."""
+    from lalora_kit.privacy.ledger import NEIGHBOURS
+    from lalora_kit.records import NO_NOISE, SEED_KNOWN
+
+    promise = NO_NOISE if not settings.private else f"ε holds {NEIGHBOURS}; δ={settings.delta:g}"
+    known = f"; {SEED_KNOWN}" if settings.private and settings.seed is not None else ""
+    typer.echo(promise + known, err=as_json)
+
+
+def progress(rounds: Any, settings: Settings, as_json: bool) -> Any:
+    """A bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(rounds, total=settings.rounds, unit="round", disable=None if not as_json else not sys.stderr.isatty())
+
+
+def show(line: dict[str, Any], settings: Settings, as_json: bool) -> None:
+    """One round."""
+    if as_json:
+        print(json.dumps(line), flush=True)
+        return
+    from tqdm import tqdm
+
+    spent = "∞" if line["epsilon"] is None else f"{line['epsilon']:.3f}"
+    tqdm.write(
+        f"round {line['round']:>3}/{settings.rounds}  accuracy {line['accuracy']:.3f}  loss {line['loss']:.3f}  "
+        f"ε {spent}  σ {line['noise_multiplier']:.3f}  {line['seconds']:.2f} s"
+    )
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    from lalora_kit.methods import METHODS
+
+    for method in METHODS.values():
+        typer.echo(f"{method.name:<18}{method.paper}")
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks."""
+    from lalora_kit.tasks import TASKS
+
+    for name, (_, line) in TASKS.items():
+        typer.echo(f"{name:<18}{line}")
+
+
+@app.command()
+def walkthrough(
+    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("build/walkthrough"),
+) -> None:
+    """Run every notebook headlessly at its defaults and write one HTML page each, with an index."""
+    from lalora_kit import book
+
+    runs = book.walkthrough(out)
+    typer.echo(book.table(runs))
+    typer.echo(f"open {out / 'index.html'}")
+    if not all(run.ok for run in runs):
+        raise typer.Exit(1)
+
+
+@app.command()
+def lab() -> None:
+    """Open JupyterLab on the first notebook."""
+    from lalora_kit import book
+
+    raise typer.Exit(book.lab())
+
+
+def main() -> None:
+    """Entry point: turns bad input into one sentence and exit code 2."""
+    usage_error = typer.BadParameter.__bases__[0]
+    try:
+        code = app(standalone_mode=False)
+    except usage_error as error:
+        fail(error.format_message())  # type: ignore[attr-defined]
+    except ValueError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("stopped; every finished round is kept where --out was given", err=True)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(message: str) -> None:
+    """Print one sentence on standard error and leave with exit code 2."""
+    typer.echo(f"lalora: {' '.join(message.split())}", err=True)
+    sys.exit(EXIT_BAD_INPUT)
