@@ -77,7 +77,7 @@ def stack(adapter: Adapter, clients: int) -> Adapter:
 
 def unstack(adapter: Adapter, clients: int) -> list[Adapter]:
     """The clients' adapters, as views into the stack."""
-    return [adapter.map(lambda value, i=i: value[i]) for i in range(clients)]
+    return [replace(adapter, tensors={key: value[i] for key, value in adapter.tensors.items()}) for i in range(clients)]
 
 
 def average(
@@ -134,7 +134,7 @@ def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head:
         r=rank, lora_alpha=adapter.scale * rank, target_modules=list(targets), modules_to_save=[head]  # type: ignore[arg-type]
     )  # fmt: skip
     model = get_peft_model(backbone, config)  # type: ignore[arg-type]
-    base = model.base_model.model
+    base = model.get_base_model()
     with torch.no_grad():
         for name in targets:
             layer = base.get_submodule(name)

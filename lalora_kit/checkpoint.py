@@ -14,32 +14,27 @@ what it reads.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
 from filelock import FileLock, Timeout
 
 from lalora_kit import adapters
-from lalora_kit.adapters import Adapter
 from lalora_kit.federated import federated_rounds
+from lalora_kit.files import append_line, dumps, read_lines, sync, write_atomically
 from lalora_kit.methods import Method, find_method
 from lalora_kit.plan import make_plan
-from lalora_kit.privacy import Ledger, Streams
-from lalora_kit.privacy.ledger import NEIGHBOURS, flush_to_disk
+from lalora_kit.privacy import Ledger
+from lalora_kit.privacy.ledger import NEIGHBOURS
 from lalora_kit.records import Round, RunState
 from lalora_kit.settings import Settings
+from lalora_kit.statefile import ledger_mark, read_state, write_state
 from lalora_kit.tasks import Task
-
-KEPT_STATES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,83 +158,6 @@ def newest_state(directory: Path, settings: Settings) -> tuple[RunState, dict[st
     raise ValueError(f"{directory} holds no state that can be read ({reason}); start a new run with --out")
 
 
-def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | None) -> None:
-    """One file a round, with a hash of all it says; the states before the last two go."""
-    named = {"/".join(key): value.contiguous() for key, value in state.adapter.tensors.items()}
-    about = dumps(
-        {
-            "round": state.round,
-            "scale": state.adapter.scale,
-            "identity": dict(state.identity),
-            "machine": dict(state.machine),
-            "moves": list(state.moves),
-            "record": record,
-            "ledger": ledger_mark(directory / "ledger.jsonl"),
-        }
-    )
-    data = safetensors.torch.save(named, {"about": about, "sha256": checksum(about, named)})
-    folder = directory / "state"
-    folder.mkdir(exist_ok=True)
-    write_atomically(folder / f"round-{state.round:06d}.safetensors", data)
-    for old in sorted(folder.glob("round-*.safetensors"))[:-KEPT_STATES]:
-        old.unlink()
-
-
-def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunState, dict[str, Any] | None]:
-    """One state file, checked against its hash and against the ledger; `ValueError` if it is not whole."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            named = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        about = metadata["about"]
-        whole = metadata["sha256"] == checksum(about, named)
-    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path.name} is damaged: {error}") from error
-    if not whole:
-        raise ValueError(f"{path.name} is damaged: its content does not match its hash")
-    values = json.loads(about)
-    check_ledger(directory / "ledger.jsonl", values["ledger"])
-    tensors = {tuple(name.split("/", 1)): value for name, value in named.items()}
-    state = RunState(
-        round=values["round"],
-        adapter=Adapter(tensors, values["scale"]),  # type: ignore[arg-type]
-        identity=values["identity"],
-        machine=values["machine"],
-        secret=read_secret(directory, settings),
-        moves=tuple(values["moves"]),
-    )
-    return state, values["record"]
-
-
-def read_secret(directory: Path, settings: Settings) -> bytes:
-    """The run's randomness: from its seed, or from secret.json."""
-    if settings.seed is not None:
-        return Streams.from_seed(settings.seed).secret
-    try:
-        return bytes.fromhex(json.loads((directory / "secret.json").read_text("utf-8"))["secret"])
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{directory}/secret.json cannot be read ({error}); without the run's randomness it cannot go on; start a "
-            "new run with --out"
-        ) from error
-
-
-def ledger_mark(path: Path) -> dict[str, Any]:
-    """Length and hash of the ledger as it stands: what a state may rely on being there later."""
-    data = path.read_bytes() if path.exists() else b""
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-
-
-def check_ledger(path: Path, mark: Mapping[str, Any]) -> None:
-    """Weights without the record of what they cost are refused: the ε spent would be forgotten."""
-    data = path.read_bytes()[: mark["bytes"]] if path.exists() else b""
-    if hashlib.sha256(data).hexdigest() != mark["sha256"]:
-        raise ValueError(
-            f"{path} does not hold the releases that this state was built from; without them the ε spent is unknown; "
-            "restore the ledger from a copy, or start anew on other data"
-        )
-
-
 def write_adapter(directory: Path, task: Task, method: Method, settings: Settings, r: Round) -> None:
     """The averaged adapter in PEFT's format, each file replaced whole, with what it cost beside it."""
     fresh = directory / "adapter.new"
@@ -261,56 +179,3 @@ def write_adapter(directory: Path, task: Task, method: Method, settings: Setting
         sync(path)
         os.replace(path, directory / "adapter" / path.name)
     fresh.rmdir()
-
-
-def checksum(about: str, named: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over the description and every tensor's name, shape and bytes."""
-    total = hashlib.sha256(about.encode())
-    for name in sorted(named):
-        value = named[name].contiguous()
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        total.update(value.numpy().tobytes())
-    return total.hexdigest()
-
-
-def dumps(value: Any) -> str:
-    """JSON as it is written here."""
-    return json.dumps(value, indent=1)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSON-lines file; a last one that was cut short is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text("utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
-
-
-def append_line(path: Path, value: Mapping[str, Any]) -> None:
-    """Add one line, and return when it is on disk."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
-        flush_to_disk(file)
-
-
-def write_atomically(path: Path, data: str | bytes, mode: int = 0o644) -> None:
-    """Write beside the place, then rename: readers see the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            flush_to_disk(file)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file's content, or a folder's list of names, reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

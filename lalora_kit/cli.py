@@ -184,13 +184,11 @@ def lab() -> None:
 
 def main() -> None:
     """Entry point: turns bad input into one sentence and exit code 2."""
-    usage_error = typer.BadParameter.__bases__[0]
+    usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own, whichever click it carries
     try:
         code = app(standalone_mode=False)
-    except usage_error as error:
-        fail(error.format_message())  # type: ignore[attr-defined]
-    except ValueError as error:
-        fail(str(error))
+    except (usage_error, ValueError) as error:
+        fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except KeyboardInterrupt:
         typer.echo("stopped; every finished round is kept where --out was given", err=True)
         sys.exit(130)

@@ -177,8 +177,8 @@ def linear_names(head: nn.Module) -> list[str]:
     for name, _ in head.named_parameters():
         if name not in covered:
             raise ValueError(
-                f"the head's parameter {name!r} belongs to no linear layer, so the engine has no per-sample rule for it; "
-                "an unclipped parameter would leak; use a head of linear layers"
+                f"the head's parameter {name!r} belongs to no linear layer, so the engine has no per-sample rule "
+                "for it; an unclipped parameter would leak; use a head of linear layers"
             )
     return names
 
@@ -204,6 +204,6 @@ def check_backbone(task: Task) -> None:
     for name, module in modules.items():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise ValueError(
-                f"module {name!r} is a {type(module).__name__}, which mixes the samples of a batch; a sample's gradient "
-                "would then depend on the others and ε would not hold; use a backbone with LayerNorm or GroupNorm"
+                f"module {name!r} is a {type(module).__name__}, which mixes the samples of a batch; a sample's "
+                "gradient would depend on the others and ε would not hold; use a backbone with LayerNorm or GroupNorm"
             )

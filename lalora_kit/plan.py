@@ -7,18 +7,14 @@ the data say, only on how many there are (client sizes are public constants, PRI
 
 from __future__ import annotations
 
-import hashlib
-import json
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 
 import numpy as np
-import torch
 
 from lalora_kit.adapters import Adapter, create
+from lalora_kit.identity import check_same_run, digest, identity_of, machine_of
 from lalora_kit.methods import Method
 from lalora_kit.partition import Shards, partition
 from lalora_kit.privacy import Release, Streams, noise_multiplier
@@ -190,60 +186,3 @@ def calibrate(settings: Settings, rates: Sequence[float], schedule: Sequence[Seq
     joined = Counter(client for clients in schedule for client in clients)
     steps = max(joined.values()) * settings.local_steps
     return tuple(noise_multiplier(settings.epsilon, settings.delta, rate, steps) for rate in rates)
-
-
-def digest(value: object) -> str:
-    """A short name for JSON-ready data."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def identity_of(task: Task, method: Method, settings: Settings, shards: Shards, secret: bytes) -> dict[str, str]:
-    """What a run is made of, as short strings; `rounds` is part of it, because σ was calibrated for them."""
-    data = hashlib.blake2b(digest_size=8)
-    for split in (task.train, task.test):
-        for value in (*split.inputs.values(), split.labels):
-            data.update(value.contiguous().numpy().tobytes())
-    backbone = hashlib.blake2b(digest_size=8)
-    for name, value in task.backbone.state_dict().items():
-        backbone.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    kept = {name: value for name, value in settings.to_json().items() if name not in PLACE}
-    return {
-        "task": task.name,
-        "data": data.hexdigest(),
-        "backbone": backbone.hexdigest(),
-        "method": method.name,
-        "schedule": f"{method.trains.__module__}.{method.trains.__qualname__}",
-        "smooth": f"{method.smooth.__module__}.{method.smooth.__qualname__}",
-        "aggregate": f"{method.aggregate.__module__}.{method.aggregate.__qualname__}",
-        "shards": digest([shard.tolist() for shard in shards]),
-        "seed": hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest(),
-        **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
-    }
-
-
-#: Settings that say where and how a run is computed, not what is computed.
-PLACE = ("device", "precision", "max_samples", "teaching")
-
-
-def machine_of(settings: Settings) -> dict[str, str]:
-    """Where the run is computed: what bit-for-bit repetition depends on."""
-    device = torch.device(settings.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "device": f"{device.type} {name}",
-        "threads": str(torch.get_num_threads()),
-        "max_samples": str(settings.max_samples),
-        "precision": settings.precision,
-        **{package: version(package) for package in ("lalora-kit", "torch", "numpy", "timm", "transformers")},
-    }
-
-
-def check_same_run(state: RunState, identity: Mapping[str, str]) -> None:
-    """Refuse a checkpoint of another run, naming the first thing that differs."""
-    for name, value in identity.items():
-        if state.identity.get(name) != value:
-            raise ValueError(
-                f"this checkpoint belongs to another run: its {name} is {state.identity.get(name)}, not {value}; "
-                "a run resumes only with the settings, method and data that it began with; start a new run"
-            )

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+from lalora_kit.files import flush_to_disk
 from lalora_kit.privacy.accounting import Composition, composed_epsilon, merged
 
 NEIGHBOURS = (
@@ -146,8 +145,12 @@ def flat(counter: Counter[tuple[float, float]]) -> list[tuple[float, float, int]
 
 def worst(clients: dict[int, Counter[tuple[float, float]]], delta: float) -> list[tuple[float, float, int]]:
     """The rows of the client of a run who spent most, by the fast bound."""
-    distinct = {merged(flat(counter)) for counter in clients.values()}
-    return list(max(distinct, key=lambda rows: composed_epsilon(rows, delta, tight=False)))
+    distinct: set[Composition] = {merged(flat(counter)) for counter in clients.values()}
+
+    def cost(rows: Composition) -> float:
+        return composed_epsilon(rows, delta, tight=False)
+
+    return list(max(distinct, key=cost))
 
 
 def read(path: Path) -> list[Release]:
@@ -172,9 +175,3 @@ def read(path: Path) -> list[Release]:
                 "be stated; restore it from a copy, or treat the budget of this data as spent"
             ) from error
     return releases
-
-
-def flush_to_disk(file: IO[str] | IO[bytes]) -> None:
-    """Return only when what was written is on disk."""
-    file.flush()
-    os.fsync(file.fileno())

@@ -1,0 +1,112 @@
+"""State files: one round's adapter and identity, in safetensors, with a hash of all that it says.
+
+A file that was cut short or changed is refused, and so is one whose ledger is gone. Reading one never executes
+what it says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+
+from lalora_kit.adapters import Adapter
+from lalora_kit.files import dumps, write_atomically
+from lalora_kit.privacy import Streams
+from lalora_kit.records import RunState
+from lalora_kit.settings import Settings
+
+KEPT_STATES = 2
+
+
+def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | None) -> None:
+    """One file a round, with a hash of all it says; the states before the last two go."""
+    named = {"/".join(key): value.contiguous() for key, value in state.adapter.tensors.items()}
+    about = dumps(
+        {
+            "round": state.round,
+            "scale": state.adapter.scale,
+            "identity": dict(state.identity),
+            "machine": dict(state.machine),
+            "moves": list(state.moves),
+            "record": record,
+            "ledger": ledger_mark(directory / "ledger.jsonl"),
+        }
+    )
+    data = safetensors.torch.save(named, {"about": about, "sha256": checksum(about, named)})
+    folder = directory / "state"
+    folder.mkdir(exist_ok=True)
+    write_atomically(folder / f"round-{state.round:06d}.safetensors", data)
+    for old in sorted(folder.glob("round-*.safetensors"))[:-KEPT_STATES]:
+        old.unlink()
+
+
+def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunState, dict[str, Any] | None]:
+    """One state file, checked against its hash and against the ledger; `ValueError` if it is not whole."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            named = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        about = metadata["about"]
+        whole = metadata["sha256"] == checksum(about, named)
+    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
+    if not whole:
+        raise ValueError(f"{path.name} is damaged: its content does not match its hash")
+    values = json.loads(about)
+    check_ledger(directory / "ledger.jsonl", values["ledger"])
+    tensors = {tuple(name.split("/", 1)): value for name, value in named.items()}
+    state = RunState(
+        round=values["round"],
+        adapter=Adapter(tensors, values["scale"]),  # type: ignore[arg-type]
+        identity=values["identity"],
+        machine=values["machine"],
+        secret=read_secret(directory, settings),
+        moves=tuple(values["moves"]),
+    )
+    return state, values["record"]
+
+
+def read_secret(directory: Path, settings: Settings) -> bytes:
+    """The run's randomness: from its seed, or from secret.json."""
+    if settings.seed is not None:
+        return Streams.from_seed(settings.seed).secret
+    try:
+        return bytes.fromhex(json.loads((directory / "secret.json").read_text("utf-8"))["secret"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{directory}/secret.json cannot be read ({error}); without the run's randomness it cannot go on; start a "
+            "new run with --out"
+        ) from error
+
+
+def ledger_mark(path: Path) -> dict[str, Any]:
+    """Length and hash of the ledger as it stands: what a state may rely on being there later."""
+    data = path.read_bytes() if path.exists() else b""
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def check_ledger(path: Path, mark: Mapping[str, Any]) -> None:
+    """Weights without the record of what they cost are refused: the ε spent would be forgotten."""
+    data = path.read_bytes()[: mark["bytes"]] if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() != mark["sha256"]:
+        raise ValueError(
+            f"{path} does not hold the releases that this state was built from; without them the ε spent is unknown; "
+            "restore the ledger from a copy, or start anew on other data"
+        )
+
+
+def checksum(about: str, named: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over the description and every tensor's name, shape and bytes."""
+    total = hashlib.sha256(about.encode())
+    for name in sorted(named):
+        value = named[name].contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.numpy().tobytes())
+    return total.hexdigest()
