@@ -21,10 +21,10 @@ MOST_LINES = 260
 
 # A file imports only from rows above its own; files of one folder are one row.
 ORDER = [
-    *("settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
-    *("records", "plan", "local", "federated", "checkpoint"),
+    *("files", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
+    *("records", "identity", "plan", "local", "federated", "statefile", "checkpoint"),
     *("coupling", "amplification", "sharpness", "audit", "claims"),
-    *("lesson", "figures", "background", "widgets"),
+    *("lesson", "figures", "background", "live", "widgets"),
     *("kernel", "execute", "pages", "book"),
     *("presets", "doctor", "assets", "cli"),
 ]
@@ -210,3 +210,10 @@ def test_the_readme_holds_the_two_commands():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert lines.count("python -m pip install -e . && lalora walkthrough") == 1
     assert lines.count("python -m pip install -e '.[test]' && python -m pytest") == 1
+
+
+def test_the_result_has_one_mimetype():
+    """Named twice, for reading a result must not load torch, nor showing one papermill."""
+    from lalora_kit import execute, lesson
+
+    assert execute.RESULT_MIME == lesson.RESULT_MIME
