@@ -97,7 +97,7 @@ def kept(
 
 def begin(task: Task, method: Method, settings: Settings, directory: Path) -> RunState:
     """Set an earlier run aside, and write down what the new one needs before it releases anything."""
-    plan = make_plan(task, method, settings)
+    plan = make_plan(task, method, settings, Ledger(directory / "ledger.jsonl"))
     set_aside(directory)
     state = plan.state(0, plan.start)
     if settings.seed is None:

@@ -46,7 +46,8 @@ def federated_rounds(
         ValueError: if settings do not fit the task, or `state` belongs to another run.
         BudgetExceeded: before the round whose last step would pass the target ε; no sample is drawn.
     """
-    plan = make_plan(task, method, settings, state)
+    ledger = Ledger() if ledger is None else ledger
+    plan = make_plan(task, method, settings, ledger, state)
     engine = Engine(
         task,
         settings.scale,
@@ -54,7 +55,7 @@ def federated_rounds(
         precision=settings.precision,
         max_samples=settings.max_samples,
     )
-    return rounds(Run(task, method, settings, plan, engine, Ledger() if ledger is None else ledger, observe))
+    return rounds(Run(task, method, settings, plan, engine, ledger, observe))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,9 +17,10 @@ from lalora_kit.adapters import Adapter, create
 from lalora_kit.identity import check_same_run, digest, identity_of, machine_of
 from lalora_kit.methods import Method
 from lalora_kit.partition import Shards, partition
-from lalora_kit.privacy import Release, Streams, noise_multiplier
+from lalora_kit.privacy import BudgetExceeded, Ledger, Release, Streams, composed_epsilon, noise_multiplier
+from lalora_kit.privacy.accounting import Composition
 from lalora_kit.records import RunState
-from lalora_kit.settings import Settings
+from lalora_kit.settings import EPSILON_FLOOR, Settings
 from lalora_kit.tasks import Task
 
 
@@ -34,6 +35,7 @@ class Plan:
         schedule: participants of each round, drawn up front, independent of the data.
         identity: what makes this run this run (settings, method, data, ...), as short strings.
         machine: device, versions and threads, on which bit-for-bit repetition depends.
+        run: the run's name in the ledger: equal names mean the same releases.
         moves: where the run changed machines; from each on the noise is fresh, and charged.
         streams: the run's keyed randomness.
         start: the adapter to begin from, and the round after which it stands (0 for a fresh run).
@@ -48,16 +50,12 @@ class Plan:
     schedule: tuple[tuple[int, ...], ...]
     identity: Mapping[str, str]
     machine: Mapping[str, str]
-    moves: tuple[str, ...]
+    moves: tuple[tuple[int, str], ...]
+    run: str
     streams: Streams
     secret: bytes = field(repr=False)
     start: Adapter = field(repr=False)
     done: int
-
-    @property
-    def run(self) -> str:
-        """The run's name in the ledger: equal names mean the same releases."""
-        return digest([dict(self.identity), dict(self.machine), self.moves])
 
     def state(self, done: int, adapter: Adapter) -> RunState:
         """What a resume needs after round `done`."""
@@ -96,11 +94,12 @@ class Plan:
         ]
 
 
-def make_plan(task: Task, method: Method, settings: Settings, state: RunState | None = None) -> Plan:
-    """Check settings and method against the task, and fix the run.
+def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, state: RunState | None = None) -> Plan:
+    """Check settings and method against the task, and fix the run; σ leaves room for what other runs released.
 
     Raises:
         ValueError: if the rank, the clients, the batch or the steps do not fit, or `state` is of another run.
+        BudgetExceeded: if other runs in the ledger have spent the target ε already.
     """
     method.check(settings.local_steps)
     check_rank(task, settings.rank)
@@ -113,26 +112,32 @@ def make_plan(task: Task, method: Method, settings: Settings, state: RunState | 
     schedule = draw_schedule(settings, streams.generator("schedule"))
     identity, machine = identity_of(task, method, settings, shards, secret), machine_of(settings)
     start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, streams.generator("init"))
-    moves: tuple[str, ...] = ()
+    moves: tuple[tuple[int, str], ...] = ()
     if state is not None:
         check_same_run(state, identity)
         start, moves = state.adapter, state.moves
         if dict(state.machine) != machine:
             # Rounding may differ here, so a replay would be another release: it gets fresh noise, and is charged.
-            moves = (*moves, f"after round {state.round} to {digest(machine)}")
-    for move in moves:
-        streams = Streams(streams.generator(move).bytes(32))
+            moves = (*moves, (state.round, digest(machine)))
+    for done, name in moves:
+        streams = Streams(streams.generator(f"moved to {name}", round=done).bytes(32))
+    run = digest([identity, machine, moves])
+    priors = [
+        ledger.composition(client, run, identity["shards"], settings.delta, others_only=True)
+        for client in range(settings.clients)
+    ]
     return Plan(
         task=task.name,
         clip_norm=settings.clip_norm,
         local_steps=settings.local_steps,
         shards=shards,
         rates=rates,
-        sigmas=calibrate(settings, rates, schedule),
+        sigmas=calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors),
         schedule=schedule,
         identity=identity,
         machine=machine,
         moves=moves,
+        run=run,
         streams=streams,
         secret=secret,
         start=start,
@@ -181,8 +186,21 @@ def draw_schedule(settings: Settings, generator: np.random.Generator) -> tuple[t
     )
 
 
-def calibrate(settings: Settings, rates: Sequence[float], schedule: Sequence[Sequence[int]]) -> tuple[float, ...]:
+def calibrate(
+    settings: Settings, rates: Sequence[float], schedule: Sequence[Sequence[int]], priors: Sequence[Composition]
+) -> tuple[float, ...]:
     """σ of each client, tight. No credit is taken for client sampling: the server sees who joined."""
     joined = Counter(client for clients in schedule for client in clients)
-    steps = max(joined.values()) * settings.local_steps
-    return tuple(noise_multiplier(settings.epsilon, settings.delta, rate, steps) for rate in rates)
+    steps = max(joined.values(), default=0) * settings.local_steps
+    if not settings.private or not steps:
+        return (0.0,) * len(rates)
+    spent = max(composed_epsilon(prior, settings.delta) for prior in priors)
+    if spent > settings.epsilon - EPSILON_FLOOR:
+        raise BudgetExceeded(
+            f"epsilon={settings.epsilon} is spent: earlier runs on the same data cost {spent:.3f}, and ε of all runs "
+            "adds up; raise epsilon to cover them all, or use data that no run has seen"
+        )
+    return tuple(
+        noise_multiplier(settings.epsilon, settings.delta, rate, steps, prior)
+        for rate, prior in zip(rates, priors, strict=True)
+    )

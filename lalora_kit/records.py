@@ -44,7 +44,7 @@ class RunState:
     identity: Mapping[str, str]
     machine: Mapping[str, str]
     secret: bytes = field(repr=False)
-    moves: tuple[str, ...] = ()
+    moves: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -68,7 +68,7 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
         identity=values["identity"],
         machine=values["machine"],
         secret=read_secret(directory, settings),
-        moves=tuple(values["moves"]),
+        moves=tuple((done, name) for done, name in values["moves"]),
     )
     return state, values["record"]
 

@@ -102,22 +102,27 @@ def check_plan(epsilon: float, delta: float, sample_rate: float, steps: int) -> 
 
 
 @lru_cache(maxsize=4096)
-def safe_noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
-    """A σ that surely meets the target, within milliseconds: RDP's, some 7 to 13 % above the tight one."""
+def safe_noise_multiplier(
+    epsilon: float, delta: float, sample_rate: float, steps: int, prior: Composition = ()
+) -> float:
+    """A σ that surely meets the target, within milliseconds: RDP's, some 7 to 13 % above the tight one.
+
+    `prior` is what was released before, on the same samples; with any, each trial is accounted tightly (seconds).
+    """
     check_plan(epsilon, delta, sample_rate, steps)
     if math.isinf(epsilon):
         return 0.0
 
     def meets(sigma: float) -> bool:
-        return composed_epsilon(((sample_rate, sigma, steps),), delta, tight=False) <= epsilon
+        return composed_epsilon(merged([*prior, (sample_rate, sigma, steps)]), delta, bool(prior)) <= epsilon
 
     low, high = 1e-2, 1.0
     while not meets(high):
         low, high = high, 2 * high
         if high > 1e6:
             raise ValueError(
-                f"epsilon={epsilon} is not reachable at delta={delta} with {steps} steps; "
-                "the accountant's floor lies above it; raise epsilon or delta"
+                f"epsilon={epsilon} is not reachable at delta={delta} with {steps} steps on top of "
+                f"{composed_epsilon(prior, delta):.3f} spent before; no noise is enough; raise epsilon or delta"
             )
     while high - low > RESOLUTION * high:
         middle = math.sqrt(low * high)
@@ -126,18 +131,18 @@ def safe_noise_multiplier(epsilon: float, delta: float, sample_rate: float, step
 
 
 @lru_cache(maxsize=4096)
-def noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
-    """The smallest σ (to about 0.2 % in ε) whose `steps` releases at `sample_rate` cost at most `epsilon`.
+def noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int, prior: Composition = ()) -> float:
+    """The smallest σ (to about 0.2 % in ε) whose `steps` releases at `sample_rate`, on top of `prior`, cost `epsilon`.
 
     A secant search in (log σ, log ε) from the safe value downwards; only values that were seen to meet the
     target are ever returned. Infinite ε gives 0: no noise.
     """
-    best = safe_noise_multiplier(epsilon, delta, sample_rate, steps)
+    best = safe_noise_multiplier(epsilon, delta, sample_rate, steps, prior)
     if best == 0.0:
         return best
 
     def spent(sigma: float) -> float:
-        return composed_epsilon(((sample_rate, sigma, steps),), delta)
+        return composed_epsilon(merged([*prior, (sample_rate, sigma, steps)]), delta)
 
     points = [(math.log(best), math.log(max(spent(best), 1e-12)))]
     goal = math.log(epsilon * (1 - TOLERANCE / 2))

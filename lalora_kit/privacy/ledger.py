@@ -98,14 +98,16 @@ class Ledger:
             self._admit(release)
         return len(new)
 
-    def composition(self, client: int, run: str, shard: str, delta: float) -> Composition:
-        """Everything released so far about the samples that `client` holds in `run`.
+    def composition(self, client: int, run: str, shard: str, delta: float, *, others_only: bool = False) -> Composition:
+        """Everything released so far about the samples that `client` holds in `run`, or by other runs only.
 
         A run with the same shard counts with the same client. In a run that split the data otherwise a sample
         may have sat with any client, so the costliest one counts.
         """
         rows: list[tuple[float, float, int]] = []
         for (other, other_shard), clients in self._counts.items():
+            if other == run and others_only:
+                continue
             if other == run or other_shard == shard:
                 rows += flat(clients.get(client, Counter()))
             else:
