@@ -83,14 +83,10 @@ def table(runs: Sequence[NotebookRun]) -> str:
     lines = [f"{'notebook':<{width}}  seconds  peak memory  result"]
     for run in runs:
         result = run.result if run.ok else f"FAILED: {run.error}"
-        lines.append(
-            f"{run.name:<{width}}  {run.seconds:7.1f}  {readable_size(run.peak_memory_bytes):>11}  {result}"
-        )
+        lines.append(f"{run.name:<{width}}  {run.seconds:7.1f}  {readable_size(run.peak_memory_bytes):>11}  {result}")
     seconds, peak = sum(run.seconds for run in runs), max(run.peak_memory_bytes for run in runs)
     passed = sum(run.ok for run in runs)
-    lines.append(
-        f"{'all':<{width}}  {seconds:7.1f}  {readable_size(peak):>11}  {passed} of {len(runs)} passed"
-    )
+    lines.append(f"{'all':<{width}}  {seconds:7.1f}  {readable_size(peak):>11}  {passed} of {len(runs)} passed")
     return "\n".join(lines)
 
 

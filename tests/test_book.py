@@ -19,9 +19,7 @@ from lalora_kit import book
 from lalora_kit.pages import markdown_html
 
 CHROMIUM = Path("/usr/bin/chromium")
-PARAMETERS = (
-    "epsilon: float = 3.0  # privacy budget\nrank: int = 4  # LoRA rank\ntask: str = 'digits'  # data"
-)
+PARAMETERS = "epsilon: float = 3.0  # privacy budget\nrank: int = 4  # LoRA rank\ntask: str = 'digits'  # data"
 TITLE = r"""# Noise, seen
 
 What ε *does*, in $e^\varepsilon$ steps. Go on with [the next](02_fails.ipynb#top).
@@ -54,9 +52,7 @@ def walk(tmp_path_factory):
     folder, said = tmp_path_factory.mktemp("notebooks"), []
     paths = [
         write(folder, "01_good.ipynb", "held = bytearray(200_000_000)", FIGURE, RESULT, title=TITLE),
-        write(
-            folder, "02_fails.ipynb", "print('before')", "raise ValueError('rank=96 is too much <&>')", "1"
-        ),
+        write(folder, "02_fails.ipynb", "print('before')", "raise ValueError('rank=96 is too much <&>')", "1"),
         write(folder, "03_good.ipynb", "print('first'); print('last line')"),
         folder / "04_broken.ipynb",
     ]
@@ -196,12 +192,8 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_run_leaves_no_kernel(tmp_path):
     path = write(tmp_path, "n.ipynb", HANG)
-    code = (
-        "import sys, pathlib; from lalora_kit.book import *; run_notebook(*map(pathlib.Path, sys.argv[1:]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, path, "out"], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
+    code = "import sys, pathlib; from lalora_kit.book import *; run_notebook(*map(pathlib.Path, sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, path, "out"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < deadline and process.poll() is None

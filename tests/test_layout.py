@@ -26,7 +26,7 @@ ORDER = [
     *("coupling", "amplification", "sharpness", "audit", "claims"),
     *("lesson", "figures", "background", "live", "widgets"),
     *("kernel", "execute", "pages", "book"),
-    *("presets", "doctor", "assets", "cli"),
+    *("presets", "doctor", "assets", "cli", "__main__"),
 ]
 
 # Packages that only the rows named here may import; torch and numpy are free.
