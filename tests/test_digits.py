@@ -32,6 +32,13 @@ def test_inputs_are_one_channel_images_in_the_pretraining_range():
         assert split.labels.dtype == torch.int64
 
 
+def test_digits_lie_on_their_side():
+    scans = torch.zeros(1, 8, 8)
+    scans[0, 0] = 16  # ink along the top edge
+    turned = to_input(scans)[0, 0]
+    assert turned[:, 0].max() == -1 and turned[:, -1].min() == 1  # now along the left edge
+
+
 def test_ink_is_black_and_paper_white():
     scans = torch.zeros(1, 8, 8)
     assert (to_input(scans) == 1).all()
@@ -42,18 +49,14 @@ def test_loading_twice_gives_the_same_tensors():
     first, second = task(), task()
     for a, b in ((first.train, second.train), (first.test, second.test)):
         assert torch.equal(a.inputs["x"], b.inputs["x"]) and torch.equal(a.labels, b.labels)
-    for (name, a), b in zip(
-        first.backbone.state_dict().items(), second.backbone.state_dict().values(), strict=True
-    ):
+    for (name, a), b in zip(first.backbone.state_dict().items(), second.backbone.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
 
 def test_the_head_starts_at_zero_and_nothing_trains():
     loaded = task()
     assert loaded.head == "head.fc"
-    assert torch.equal(
-        logits(loaded.backbone, loaded.test.select(torch.arange(3)).inputs), torch.zeros(3, 10)
-    )
+    assert torch.equal(logits(loaded.backbone, loaded.test.select(torch.arange(3)).inputs), torch.zeros(3, 10))
     assert not loaded.backbone.training
     assert not any(parameter.requires_grad for parameter in loaded.backbone.parameters())
 
@@ -70,9 +73,7 @@ def test_the_first_stage_sees_four_windows_and_shifts_them():
     folded = {}
     backbone = build_swin_pico(classes=10).eval()
     attention = backbone.layers[0].blocks[1].attn
-    attention.register_forward_hook(
-        lambda module, inputs, output: folded.update(shape=tuple(inputs[0].shape))
-    )
+    attention.register_forward_hook(lambda module, inputs, output: folded.update(shape=tuple(inputs[0].shape)))
     backbone(torch.zeros(3, 1, 16, 16))
     assert folded["shape"] == (3 * 4, 16, 32)  # (samples·windows, tokens, width)
     assert backbone.layers[0].blocks[1].shift_size == (2, 2)

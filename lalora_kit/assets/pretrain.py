@@ -1,8 +1,9 @@
 """Make the shipped weights of Swin-pico, on public glyphs only: `python -m lalora_kit.assets.pretrain`.
 
-The backbone learns to name white-on-black printed letters; digits, handwriting and black ink are left for
-the private task. The script fixes its own seed, thread count and algorithms, so the same versions on the same
-kind of processor give the same file, and it writes a record of how the file was made beside it.
+The backbone learns to name upright, white-on-black printed letters; digits, handwriting, black ink and
+sideways sheets are left for the private task. The script fixes its own seed, thread count and algorithms, so
+the same versions on the same kind of processor give the same file, and it writes a record of how the file was
+made beside it.
 """
 
 from __future__ import annotations
@@ -72,9 +73,7 @@ def rate_factor(step: int, steps: int) -> float:
 
 def save_backbone(model: nn.Module, path: Path) -> str:
     """Write every tensor but the letter head, in float32, and return the file's sha256."""
-    tensors = {
-        name: value.contiguous() for name, value in model.state_dict().items() if not name.startswith("head.")
-    }
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items() if not name.startswith("head.")}
     save_file(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -134,8 +133,8 @@ def record(digest: str, steps: int, seconds: float, held_out: float, zero_shot: 
         "training fonts": ", ".join(TRAIN_FONTS),
         "held-out fonts": ", ".join(HELD_OUT_FONTS),
         "held-out letters": f"{held_out:.4f} of 2000 roughened letters in the held-out fonts",
-        "zero-shot digits": f"{zero_shot:.4f} of the private task's test set (handwritten, black on white), "
-        "by the nearest class mean of 4000 rendered white-on-black digits' features; chance is 0.1",
+        "zero-shot digits": f"{zero_shot:.4f} of the private task's test set (handwritten, sideways, black on "
+        "white), by the nearest class mean of 4000 rendered upright white-on-black digits' features; chance is 0.1",
     }
     return "".join(f"{name}: {value}\n" for name, value in rows.items())
 
