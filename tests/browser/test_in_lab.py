@@ -1,0 +1,129 @@
+"""The live panel as a reader meets it: real JupyterLab, real browser, sliders moved by keyboard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    # Sockets of Lab's kernel client and of playwright's event loop are theirs to close.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS, SHOTS = ROOT / "notebooks", ROOT / "build" / "screenshots"
+LIVE = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if "TrainingPanel(" in path.read_text(encoding="utf-8")]
+SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2}
+MINUTES = 60_000
+REDRAW = 0.2  # seconds from key to picture on an idle machine
+SLACK = 5  # a busy machine of two cores is slower; the time measured is printed
+
+# What the live figure (the last plot on the page) shows, read from plotly itself.
+PLOT = "[...document.querySelectorAll('.js-plotly-plot')].at(-1)"
+CURVE = f"() => Array.from({PLOT}?.data?.[2]?.x ?? []).length"
+DOT = f"() => JSON.stringify([Array.from({PLOT}.data[5].x), Array.from({PLOT}.data[5].y)])"
+
+
+class Reader:
+    """A reader in front of one notebook."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def press(self, button: str) -> None:
+        self.page.locator("button.jupyter-button", has_text=button).last.click()
+
+    def move(self, slider: str, key: str = "ArrowRight") -> None:
+        handle = self.page.locator(".jp-OutputArea .noUi-handle").nth(SLIDERS[slider])
+        handle.focus()
+        self.page.keyboard.press(key)
+
+    def status(self) -> str:
+        return self.page.locator("[role=status]").last.inner_text()
+
+    def points(self) -> int:
+        return self.page.evaluate(CURVE)
+
+    def dot(self) -> str:
+        return self.page.evaluate(DOT)
+
+    def until(self, script: str, minutes: float = 1.0) -> float:
+        """Seconds until a JavaScript condition holds."""
+        start = time.perf_counter()
+        self.page.wait_for_function(script, timeout=minutes * MINUTES, polling=20)
+        return time.perf_counter() - start
+
+    def until_status(self, words: str, minutes: float = 1.0) -> float:
+        return self.until(
+            f"() => [...document.querySelectorAll('[role=status]')].at(-1)?.innerText.includes({words!r})", minutes
+        )
+
+    def shoot(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
+        self.page.screenshot(path=SHOTS / f"{name}.png")
+
+
+@pytest.fixture(params=LIVE, ids=lambda path: path.stem)
+def reader(request: pytest.FixtureRequest, lab: Any, chromium: Any) -> Iterator[Reader]:
+    """The notebook opened, all cells run, its panel on the page and in view."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab.url}/lab/tree/{request.param.name}?token={lab.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=MINUTES)
+    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=MINUTES)
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    page.wait_for_selector("[role=status]", state="attached", timeout=5 * MINUTES)
+    page.locator("[role=status]").last.scroll_into_view_if_needed()
+    page.wait_for_function(f"() => ({PLOT})?.data?.length === 6", timeout=MINUTES)
+    yield Reader(page)
+    page.close()
+
+
+def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    assert "Ready" in reader.status()
+    shown_at_first = reader.points()
+    reader.shoot(f"{name}-1-ready")
+
+    for slider in SLIDERS:  # before any training: cheap quantities only
+        before = reader.dot()
+        reader.move(slider)
+        seconds = reader.until(f"() => ({DOT})() !== {before!r}")
+        print(f"{name}: {slider} moved, noise redrawn after {1000 * seconds:.0f} ms")
+        assert seconds < REDRAW * SLACK
+    assert reader.points() == shown_at_first and "Ready" in reader.status()
+
+    reader.press("Run")
+    print(f"{name}: first round on show {reader.until(f'() => ({CURVE})() === 1'):.2f} s after Run")
+    reader.until(f"() => ({CURVE})() >= 2")
+    for slider in SLIDERS:  # while training: the run starts anew
+        before = reader.dot()
+        reader.move(slider)
+        moved = reader.until(f"() => ({DOT})() !== {before!r}")
+        restarted = moved + reader.until(f"() => ({CURVE})() <= 1")
+        print(f"{name}: {slider} moved while training: noise {1000 * moved:.0f} ms, restart {restarted:.2f} s")
+        reader.until(f"() => ({CURVE})() >= 2")
+    reader.shoot(f"{name}-2-running")
+
+    reader.press("Stop")
+    reader.until_status("Stopped")
+    stopped = reader.points()
+    reader.page.wait_for_timeout(4000)
+    assert reader.points() == stopped, "rounds came in after Stop"
+
+    reader.press("Next seed")
+    reader.until_status("Done", minutes=3)
+    reader.until("() => !document.querySelectorAll('[role=status]')[0].innerText.includes('before this run')")
+    reader.shoot(f"{name}-3-done")
+    reader.press("Reset")
+    reader.until_status("Ready")
+
+    assert reader.page.locator("[role=alert]").count() == 0
+    assert reader.page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+    assert "Error" not in " ".join(reader.page.locator(".jp-Notebook .jp-OutputArea-output").all_inner_texts())

@@ -1,0 +1,77 @@
+"""Every notebook, headless, at a setting that is nobody's default: it runs, it is small, it says what it found."""
+
+import ast
+import math
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from lalora_kit.execute import RESULT_MIME, run_notebook
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+ELSEWHERE = {"epsilon": 1.7, "rank": 2, "clients": 3, "rounds": 2, "seed": 11}
+PLOTLY = "application/vnd.plotly.v1+json"
+MOST_BYTES, MOST_MEMORY = 2_000_000, 1_500_000_000
+
+#: notebook -> (static figures, names of the result's numbers that must be there)
+EXPECTED = {
+    "00_start_here": (4, {"accuracy", "accuracy_head_only", "epsilon", "epsilon_all_runs", "noise_multiplier", "odds"}),
+}
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+def run(request, tmp_path_factory):
+    """One run of a notebook, looked at by several tests."""
+    parameters = {name: value for name, value in ELSEWHERE.items() if name in papermill.inspect_notebook(request.param)}
+    run = run_notebook(request.param, tmp_path_factory.mktemp("run") / request.param.name, parameters)
+    assert run.ok, run.error
+    return run
+
+
+def outputs(run):
+    notebook = nbformat.read(run.path, as_version=4)
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_notebook_takes_rounds_and_no_default_is_the_tested_one(path):
+    known = papermill.inspect_notebook(path)
+    assert "rounds" in known
+    for name in ELSEWHERE.keys() & known.keys():
+        assert ast.literal_eval(known[name]["default"]) != ELSEWHERE[name]
+
+
+def test_it_is_small_and_modest(run):
+    assert run.size_bytes < MOST_BYTES
+    assert run.peak_memory_bytes < MOST_MEMORY
+
+
+def test_it_ends_with_one_result(run):
+    results = [output.data[RESULT_MIME] for output in outputs(run) if RESULT_MIME in output.get("data", {})]
+    assert len(results) == 1 and results[0] == run.record
+    record = run.record
+    assert record["notebook"] == run.name and record["result"]
+    for name, value in record["parameters"].items():
+        assert value == ELSEWHERE.get(name, value)
+    assert all(value is None or math.isfinite(value) for value in record["figures"].values())
+    assert all(isinstance(holds, bool) for holds in record["seen"].values())
+    assert EXPECTED[run.name][1] <= record["figures"].keys()
+
+
+def test_it_leaves_its_figures_and_no_widget(run):
+    shown = [output.data for output in outputs(run) if "data" in output]
+    assert sum(PLOTLY in data for data in shown) == EXPECTED[run.name][0]
+    for data in shown:
+        if PLOTLY in data:
+            assert any(len(trace.get("z", trace.get("y", ()))) for trace in data[PLOTLY]["data"])
+        assert not any("widget" in mime for mime in data), "a box that is empty without a kernel"
+    assert not any(output.get("name") == "stderr" for output in outputs(run))
+
+
+def test_it_never_passes_its_budget(run):
+    spent = run.record["figures"].get("epsilon")
+    assert spent is None or spent <= ELSEWHERE["epsilon"]
