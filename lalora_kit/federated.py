@@ -47,6 +47,11 @@ def federated_rounds(
         BudgetExceeded: before the round whose last step would pass the target ε; no sample is drawn.
     """
     ledger = Ledger() if ledger is None else ledger
+    if state is not None and state.round and not len(ledger):
+        raise ValueError(
+            f"state is of round {state.round} but the ledger is empty, so the ε spent so far would be forgotten; a run "
+            "goes on only with its ledger; give ledger= the one that it began with"
+        )
     plan = make_plan(task, method, settings, ledger, state)
     engine = Engine(
         task,

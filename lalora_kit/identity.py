@@ -42,6 +42,7 @@ def identity_of(task: Task, method: Method, settings: Settings, shards: Shards, 
     return {
         "task": task.name,
         "data": data.hexdigest(),
+        "trains": json.dumps([*task.targets, task.head]),
         "backbone": backbone.hexdigest(),
         "method": method.name,
         "schedule": f"{method.trains.__module__}.{method.trains.__qualname__}",

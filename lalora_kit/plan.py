@@ -126,13 +126,17 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         ledger.composition(client, run, identity["shards"], settings.delta, others_only=True)
         for client in range(settings.clients)
     ]
+    sigmas = calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors)
+    # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
+    # first, would tell the gradient exactly.
+    recorded = [ledger.sigma(client, run, identity["shards"]) for client in range(settings.clients)]
     return Plan(
         task=task.name,
         clip_norm=settings.clip_norm,
         local_steps=settings.local_steps,
         shards=shards,
         rates=rates,
-        sigmas=calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors),
+        sigmas=tuple(new if old is None else old for new, old in zip(sigmas, recorded, strict=True)),
         schedule=schedule,
         identity=identity,
         machine=machine,

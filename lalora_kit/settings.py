@@ -81,6 +81,10 @@ class Settings:
         check_federation(self)
         check_optimiser(self)
         check_machine(self)
+        for field in dataclasses.fields(self):  # 3 and 3.0, numpy's numbers and Python's: written alike, one run
+            value, kind = getattr(self, field.name), str(field.type).split(" ")[0]
+            if value is not None and kind in ("int", "float"):
+                object.__setattr__(self, field.name, int(value) if kind == "int" else float(value))
 
     @property
     def scale(self) -> float:

@@ -114,6 +114,11 @@ class Ledger:
                 rows += worst(clients, delta)
         return merged(rows)
 
+    def sigma(self, client: int, run: str, shard: str) -> float | None:
+        """σ at which `client` has released in `run`, or None: a replay under another σ would be another release."""
+        counter = self._counts.get((run, shard), {}).get(client, Counter())
+        return next((sigma for _, sigma in counter), None)
+
     def epsilon(self, delta: float, client: int | None = None, run: str = "", shard: str = "") -> float:
         """ε spent at `delta`, by `client` of `run`, or (client=None) by the worst-off sample of all runs."""
         if client is not None:
@@ -152,7 +157,8 @@ def worst(clients: dict[int, Counter[tuple[float, float]]], delta: float) -> lis
     def cost(rows: Composition) -> float:
         return composed_epsilon(rows, delta, tight=False)
 
-    return list(max(distinct, key=cost))
+    costliest: Composition = max(distinct, key=cost)
+    return list(costliest)
 
 
 def read(path: Path) -> list[Release]:
