@@ -14,7 +14,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tiny import FAST, linear_task
 from torch import Tensor
 
 from lalora_kit import local
@@ -25,6 +24,7 @@ from lalora_kit.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger, Streams, clipped_sum, gaussian, poisson_draw
 from lalora_kit.tasks import Task
+from tests.tiny import FAST, linear_task
 
 SPECIAL = [math.inf, -math.inf, math.nan, 1e38, -3.4e38, 1e-45, 0.0]
 

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import ARCHITECTURES, TwoLayers, linear_task, random_adapter, stacked, task_of
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -17,6 +16,7 @@ from lalora_kit.adapters import Adapter
 from lalora_kit.persample import Engine, LoraLinear
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.tasks import Split, Task, logits
+from tests.tiny import ARCHITECTURES, TwoLayers, linear_task, random_adapter, stacked, task_of
 
 RANK, SCALE, CLIENTS, SAMPLES = 3, 0.7, 3, 5
 FACTORS = {"A": {"A"}, "B": {"B"}, "both": {"A", "B"}, "none": set()}
