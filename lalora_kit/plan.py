@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from lalora_kit.adapters import Adapter, create
 from lalora_kit.identity import check_same_run, digest, identity_of, machine_of
@@ -102,6 +103,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         BudgetExceeded: if other runs in the ledger have spent the target ε already.
     """
     method.check(settings.local_steps)
+    check_device(settings.device)
     check_rank(task, settings.rank)
     secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
     streams = Streams(secret)
@@ -147,6 +149,17 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         start=start,
         done=state.round if state is not None else 0,
     )
+
+
+def check_device(name: str) -> None:
+    """A device that torch does not know, or does not find here, is refused before any work."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={name!r} cannot be used: torch does not know it or does not find it on this machine; "
+            "use cpu, or cuda where there is a GPU"
+        ) from error
 
 
 def check_rank(task: Task, rank: int) -> None:

@@ -7,6 +7,7 @@ result does not depend on the order of the clients, the chunk size, or how many 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,21 +68,26 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
     with NaN or an infinity contributes nothing. (PRIVACY §4; flat clipping, Abadi et al. 2016.)
     """
     flat = [g.flatten(1).float() for g in gradients]  # (samples, ...) -> (samples, d_i)
-    finite = torch.stack([torch.isfinite(g).all(dim=1) for g in flat]).all(dim=0)
-    flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
     # Scaling by the largest entry first keeps squares of huge or tiny entries inside the range of floats.
-    peak = torch.stack([g.abs().amax(dim=1) for g in flat]).amax(dim=0)
-    unit = torch.where(peak > 0, peak, 1.0).double()
-    squares = torch.stack([(g.double() / unit[:, None]).square().sum(dim=1) for g in flat]).sum(dim=0)
-    norms = unit * squares.sqrt()
-    factor = torch.where(norms > clip_norm * MARGIN, clip_norm * MARGIN / norms.clamp_min(1e-300), 1.0)
-    sums = [
-        torch.zeros(clients, g.shape[1], dtype=torch.float64, device=g.device).index_add_(
-            0, owner, g.double() * factor[:, None]
-        )
-        for g in flat
-    ]
-    return torch.cat(sums, dim=1), torch.where(finite, norms, torch.nan)
+    peak = torch.stack([torch.linalg.vector_norm(g, math.inf, dim=1) for g in flat]).amax(dim=0)
+    finite = torch.isfinite(peak)  # a NaN anywhere makes the peak NaN
+    if not finite.all():
+        flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
+    unit = torch.where(finite & (peak > 0), peak, 1.0)
+    parts = [torch.linalg.vector_norm(g / unit[:, None], dim=1, dtype=torch.float64) for g in flat]
+    norms = unit.double() * torch.stack(parts).square().sum(dim=0).sqrt()
+    bound = clip_norm * MARGIN
+    factor = torch.where(finite & (norms > bound), bound / norms.clamp_min(1e-300), 1.0)
+    sums = torch.cat(
+        [
+            torch.zeros(clients, g.shape[1], dtype=torch.float64, device=g.device).index_add_(
+                0, owner, g.double().mul_(factor[:, None])
+            )
+            for g in flat
+        ],
+        dim=1,
+    )
+    return sums, torch.where(finite, norms, torch.nan)
 
 
 def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:

@@ -1,0 +1,172 @@
+"""What privacy costs in time and memory, as ratios in one run on one machine.
+
+    python -m tests.benchmarks.speed
+
+- private over plain: one private step (per-sample gradients, clip, sum, noise, update) over one ordinary LoRA step
+  on the same samples and factors, median of interleaved pairs;
+- together: all clients in one pass over one client after another;
+- memory: peak resident memory of a private step over that of a plain one, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from lalora_kit import load_task
+from lalora_kit.adapters import Adapter, create, stack
+from lalora_kit.persample import Engine
+from lalora_kit.privacy import clipped_sum
+from lalora_kit.tasks import Split, Task
+
+PAIRS = 9
+
+
+def prepared(rank: int, task: Task, clients: int) -> tuple[Engine, Adapter]:
+    """The engine and the stack of clients' tensors."""
+    adapter = create(task.backbone, task.targets, task.head, rank, 1.0, np.random.default_rng(0))
+    moved = {key: value + 0.01 * torch.ones_like(value) for key, value in adapter.tensors.items()}  # B is not zero
+    return Engine(task, 1.0), stack(adapter.with_tensors(moved), clients)
+
+
+def private_step(engine: Engine, local: Adapter, factors: str, batch: Split, owner: torch.Tensor) -> None:
+    """Per-sample gradients of the active factors and the head, clipped, summed, noised and applied."""
+    active = local.keys(factors)
+    clients = next(iter(local.tensors.values())).shape[0]
+    for part, gradients in engine.gradients(local, active, batch.inputs, batch.labels, owner):
+        sums, _ = clipped_sum(gradients, part, clients, 1.0)
+    release = (sums + torch.randn_like(sums)) / len(batch)
+    for key, step in zip(active, release.split([local.tensors[k][0].numel() for k in active], 1), strict=True):
+        local.tensors[key].sub_(1e-6 * step.reshape(local.tensors[key].shape).float())
+
+
+def plain_step(engine: Engine, shared: Adapter, factors: str, batch: Split) -> None:
+    """An ordinary step: one set of factors for all samples, gradient of the mean loss."""
+    active = shared.keys(factors)
+    leaves = {key: value.clone().requires_grad_(key in active) for key, value in shared.tensors.items()}
+    loss = F.cross_entropy(engine.scores(leaves, batch.inputs), batch.labels)
+    for key, gradient in zip(active, torch.autograd.grad(loss, [leaves[k] for k in active]), strict=True):
+        shared.tensors[key].sub_(1e-6 * gradient)
+
+
+def ratio(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float, float]:
+    """Median of first/second over interleaved pairs, and both medians in seconds."""
+    first(), second()  # warm up
+    pairs = [(clock(first), clock(second)) for _ in range(PAIRS)]
+    return (
+        statistics.median(a / b for a, b in pairs),
+        statistics.median(a for a, _ in pairs),
+        statistics.median(b for _, b in pairs),
+    )
+
+
+def clock(work: Callable[[], None]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def private_over_plain(task: Task, rank: int, factors: str, samples: int) -> tuple[float, float, float]:
+    """The first row of the table."""
+    engine, local = prepared(rank, task, 8)
+    shared = Adapter({key: value[0].clone() for key, value in local.tensors.items()}, 1.0)
+    batch = task.train.select(torch.arange(samples))
+    owner = torch.arange(samples) % 8
+    return ratio(
+        lambda: private_step(engine, local, factors, batch, owner), lambda: plain_step(engine, shared, factors, batch)
+    )
+
+
+def together(task: Task, rank: int, clients: int, each: int) -> tuple[float, float, float]:
+    """All clients in one pass, over one client after another."""
+    engine, local = prepared(rank, task, clients)
+    _, one = prepared(rank, task, 1)
+    batch = task.train.select(torch.arange(clients * each) % len(task.train))
+    owner = torch.arange(clients).repeat_interleave(each)
+    parts = [batch.select(torch.arange(c * each, (c + 1) * each)) for c in range(clients)]
+
+    def in_turn() -> None:
+        for part in parts:
+            private_step(engine, one, "B", part, torch.zeros(each, dtype=torch.long))
+
+    return ratio(in_turn, lambda: private_step(engine, local, "B", batch, owner))
+
+
+def peak_memory(kind: str, samples: int) -> float:
+    """Peak resident MiB above the start of one step, in a fresh process."""
+    command = [sys.executable, "-m", "tests.benchmarks.speed", "--memory-of", kind, "--samples", str(samples)]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def memory_of(kind: str, samples: int) -> None:
+    """Child process: one step, then the growth of its peak."""
+    task = load_task("digits")
+    engine, local = prepared(4, task, 8)
+    shared = Adapter({key: value[0].clone() for key, value in local.tensors.items()}, 1.0)
+    batch = task.train.select(torch.arange(samples))
+    small = batch.select(torch.arange(8))
+    plain_step(engine, shared, "AB", small)
+    before = forget_peak()
+    if kind == "plain":
+        plain_step(engine, shared, "AB", batch)
+    else:
+        engine.max_samples = 32 if kind == "chunked" else None
+        private_step(engine, local, "AB", batch, torch.arange(samples) % 8)
+    print((kilobytes("VmHWM") - before) / 1024)
+
+
+def forget_peak() -> int:
+    """Make the kernel count this process's peak memory from now on; returns what is resident, in kB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return kilobytes("VmRSS")
+
+
+def kilobytes(name: str) -> int:
+    """A figure of this process's own status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--memory-of", choices=["plain", "private", "chunked"])
+    parser.add_argument("--samples", type=int, default=128)
+    options = parser.parse_args()
+    if options.memory_of:
+        memory_of(options.memory_of, options.samples)
+        return
+    task = load_task("digits")
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
+    print(f"{'measure':<58}{'ratio':>7}{'s':>9}{'s':>9}")
+    for rank in (1, 4, 8, 32):
+        for factors in ("B", "AB"):
+            values = private_over_plain(task, rank, factors, options.samples)
+            print(f"{f'private / plain step, rank {rank}, trains {factors}, {options.samples} samples':<58}", end="")
+            print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
+    for clients in (2, 8, 32, 64):
+        values = together(task, 4, clients, 16)
+        print(f"{f'one after another / together, {clients} clients of 16 samples':<58}", end="")
+        print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
+    plain = peak_memory("plain", 1024)
+    for kind in ("private", "chunked"):
+        used = peak_memory(kind, 1024)
+        print(
+            f"{f'peak memory, {kind} / plain step, 1024 samples':<58}{used / plain:>7.2f}{used:>7.0f}MB{plain:>7.0f}MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
