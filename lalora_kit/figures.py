@@ -88,7 +88,10 @@ def accuracy_figure(runs: Mapping[str, Sequence[Round]], title: str, chance: flo
     figure = go.Figure([curve(method, records) for method, records in runs.items()])
     if chance is not None:
         figure.add_hline(
-            chance, line={"dash": "dot", "color": NEUTRAL}, annotation_text="guessing", annotation_position="top left"
+            chance,
+            line={"dash": "dot", "color": NEUTRAL},
+            annotation_text="guessing",
+            annotation_position="bottom right",
         )
     figure.update_layout(template=TEMPLATE, title_text=title)
     figure.update_xaxes(title_text="round", rangemode="tozero", dtick=rounds_tick(max(map(len, runs.values()))))
@@ -118,7 +121,7 @@ def odds_figure(curve: Sequence[tuple[float, float]], epsilon: float, bound: flo
         0.5, line={"dash": "dot", "color": NEUTRAL}, annotation_text="before looking", annotation_position="top right"
     )
     title = f"At ε = {epsilon_text(epsilon)} a 50 % suspicion can grow to at most {bound:.1%}"
-    figure.update_layout(template=TEMPLATE, title_text=title, showlegend=False)
+    figure.update_layout(template=TEMPLATE, title_text=title, showlegend=False, margin_b=60)
     figure.update_xaxes(title_text=EPSILON, type="log", range=[-1.05, 1.3], **log_ticks())
     figure.update_yaxes(title_text="belief that a person is in the data", range=[0.45, 1.04], tickformat=".0%")
     return figure
@@ -212,7 +215,7 @@ def training_figure(view: TrainingView) -> go.Figure:
         figure.add_trace(go.Scatter(**style, **data), 1, 1 if place < 3 else 2)
     label = {"text": "longest signal", "showarrow": False, "xanchor": "left", "yanchor": "top"}
     figure.add_annotation(x=-1.05, y=0, yshift=-3, row=1, col=2, **label)  # a log axis takes logarithms here
-    figure.update_layout(template=TEMPLATE, title_text=training_title(view), height=430)
+    figure.update_layout(template=TEMPLATE, title_text=training_title(view), height=430, autosize=True)
     figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
     figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%", col=1)
     figure.update_xaxes(title_text=EPSILON, type="log", range=[-1.1, 1.1], col=2, **log_ticks())

@@ -14,7 +14,7 @@ from typing import Any
 
 from lalora_kit.background import Debounce, Runner
 from lalora_kit.federated import federated_rounds
-from lalora_kit.lesson import epsilon_text, outlook
+from lalora_kit.lesson import Outlook, epsilon_text, outlook
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import Round
@@ -62,7 +62,7 @@ class LiveTraining:
         self.error: Exception | None = None
         self.armed = self.running = False
         self._run = 0
-        self.lock = threading.RLock()
+        self.lock, self._solving = threading.RLock(), threading.Lock()
         self.on_change: Callable[[], object] = lambda: None
         self._runner = Runner(self.lock, self._arrived, self._ended)
         self._restart = Debounce(DEBOUNCE, self._guarded(self.run), self.lock)
@@ -163,6 +163,7 @@ class LiveTraining:
             self.on_change()
 
     def _rounds(self) -> Generator[Round, None, None]:
+        self._solve(self.trained)
         rounds = federated_rounds(self.task, self.method, self.trained, ledger=Ledger(also=self.ledger))
         return rounds  # type: ignore[return-value]
 
@@ -177,10 +178,15 @@ class LiveTraining:
 
     def _tighten(self) -> None:
         settings = self.settings
-        tight = outlook(self.task, self.method, settings, tight=True)
+        tight = self._solve(settings)
         with self._change():
             if settings == self.settings:
                 self.outlook = tight
+
+    def _solve(self, settings: Settings) -> Outlook:
+        """The tight outlook; one thread at a time, so that the next one finds the answer in the cache."""
+        with self._solving:
+            return outlook(self.task, self.method, settings, tight=True)
 
     def _arrived(self, records: Sequence[Round]) -> None:
         with self._change():

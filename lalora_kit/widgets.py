@@ -126,7 +126,6 @@ class TrainingPanel:
             W.HTML(),
             W.HTML(),
         )
-        self.figure.layout.autosize = True
         for control in self.controls.values():
             control.observe(self._guarded(self._moved), "value")
         for name, (action, _) in actions.items():

@@ -64,6 +64,13 @@ class Reader:
             f"() => [...document.querySelectorAll('[role=status]')].at(-1)?.innerText.includes({words!r})", minutes
         )
 
+    def reload(self) -> None:
+        self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=MINUTES)
+        self.page.wait_for_selector("[role=status]", state="attached", timeout=MINUTES)
+        self.page.locator("[role=status]").last.scroll_into_view_if_needed()
+
     def shoot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.page.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
@@ -121,6 +128,9 @@ def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
     reader.until_status("Done", minutes=3)
     reader.until("() => !document.querySelectorAll('[role=status]')[0].innerText.includes('before this run')")
     reader.shoot(f"{name}-3-done")
+    rounds = reader.points()
+    reader.reload()
+    reader.until(f"() => ({CURVE})() === {rounds}")  # the last picture, not the first one
     reader.press("Reset")
     reader.until_status("Ready")
 
