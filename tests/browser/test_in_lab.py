@@ -29,6 +29,17 @@ PLOT = "[...document.querySelectorAll('.js-plotly-plot')].at(-1)"
 CURVE = f"() => Array.from({PLOT}?.data?.[2]?.x ?? []).length"
 DOT = f"() => JSON.stringify([Array.from({PLOT}.data[5].x), Array.from({PLOT}.data[5].y)])"
 
+# From the next key on, look at every frame whether the dot has moved; leaves milliseconds in window.moved.
+TIMER = f"""() => {{
+  const dot = {DOT}, before = dot();
+  window.moved = null;
+  const look = (start) => {{
+    if (dot() !== before) window.moved = performance.now() - start;
+    else requestAnimationFrame(() => look(start));
+  }};
+  document.addEventListener('keydown', () => look(performance.now()), {{capture: true, once: true}});
+}}"""
+
 
 class Reader:
     """A reader in front of one notebook."""
@@ -39,19 +50,20 @@ class Reader:
     def press(self, button: str) -> None:
         self.page.locator("button.jupyter-button", has_text=button).last.click()
 
-    def move(self, slider: str, key: str = "ArrowRight") -> None:
+    def move(self, slider: str, key: str = "ArrowRight") -> float:
+        """Seconds from the key to the dot's new place, by the page's own clock."""
+        self.page.evaluate(TIMER)
         handle = self.page.locator(".jp-OutputArea .noUi-handle").nth(SLIDERS[slider])
         handle.focus()
         self.page.keyboard.press(key)
+        self.page.wait_for_function("() => window.moved !== null", timeout=MINUTES)
+        return self.page.evaluate("() => window.moved") / 1000
 
     def status(self) -> str:
         return self.page.locator("[role=status]").last.inner_text()
 
     def points(self) -> int:
         return self.page.evaluate(CURVE)
-
-    def dot(self) -> str:
-        return self.page.evaluate(DOT)
 
     def until(self, script: str, minutes: float = 1.0) -> float:
         """Seconds until a JavaScript condition holds."""
@@ -99,9 +111,7 @@ def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
     reader.shoot(f"{name}-1-ready")
 
     for slider in SLIDERS:  # before any training: cheap quantities only
-        before = reader.dot()
-        reader.move(slider)
-        seconds = reader.until(f"() => ({DOT})() !== {before!r}")
+        seconds = reader.move(slider)
         print(f"{name}: {slider} moved, noise redrawn after {1000 * seconds:.0f} ms")
         assert seconds < REDRAW * SLACK
     assert reader.points() == shown_at_first and "Ready" in reader.status()
@@ -110,9 +120,7 @@ def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
     print(f"{name}: first round on show {reader.until(f'() => ({CURVE})() === 1'):.2f} s after Run")
     reader.until(f"() => ({CURVE})() >= 2")
     for slider in SLIDERS:  # while training: the run starts anew
-        before = reader.dot()
-        reader.move(slider)
-        moved = reader.until(f"() => ({DOT})() !== {before!r}")
+        moved = reader.move(slider)
         restarted = moved + reader.until(f"() => ({CURVE})() <= 1")
         print(f"{name}: {slider} moved while training: noise {1000 * moved:.0f} ms, restart {restarted:.2f} s")
         reader.until(f"() => ({CURVE})() >= 2")
