@@ -119,7 +119,7 @@ class Settings:
         return cls(**values)
 
 
-DEFAULT_SAMPLE_RATE = 0.3
+DEFAULT_SAMPLE_RATE = 0.1
 
 
 def require(name: str, value: object, holds: bool, rule: str, remedy: str) -> None:
@@ -166,7 +166,7 @@ def check_privacy(s: Settings) -> None:
     )  # fmt: skip
     if s.sample_rate is not None:
         rate = number("sample_rate", s.sample_rate)
-        require("sample_rate", s.sample_rate, 0 < rate <= 1, "a sampling probability lies in (0, 1]", "try 0.3")
+        require("sample_rate", s.sample_rate, 0 < rate <= 1, "a sampling probability lies in (0, 1]", "try 0.1")
     if s.batch_size is not None:
         size = number("batch_size", s.batch_size)
         require("batch_size", s.batch_size, 1 <= size < math.inf, "a batch expects at least 1 sample", "try 16")

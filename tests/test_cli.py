@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-FAST = "--rounds 2 --local-steps 2 --clients 3 --sample-rate 0.03".split()
+FAST = ["--rounds", "2", "--local-steps", "2", "--clients", "3", "--sample-rate", "0.03"]
 
 
 def lalora(*arguments: str) -> subprocess.CompletedProcess[str]:
