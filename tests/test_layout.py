@@ -23,7 +23,7 @@ MOST_LINES = 260
 ORDER = [
     *("files", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
     *("records", "identity", "plan", "local", "federated", "statefile", "checkpoint"),
-    *("coupling", "amplification", "sharpness", "audit", "claims"),
+    *("gradients", "coupling", "amplification", "hessian", "sharpness", "audit", "claims"),
     *("lesson", "figures", "background", "live", "widgets"),
     *("kernel", "execute", "pages", "book"),
     *("presets", "doctor", "assets", "cli", "__main__"),
