@@ -106,7 +106,7 @@ def charge(run: Run, t: int) -> None:
     """Put round t on record, or raise `BudgetExceeded` if its last step would pass the target ε."""
     plan, ledger, target, delta = run.plan, run.ledger, run.settings.epsilon, run.settings.delta
     for client in plan.schedule[t - 1] if run.settings.private else ():
-        before = ledger.composition(client, plan.run, plan.shard, delta)
+        before = ledger.composition(client, plan.run, plan.shard)
         coming = [
             (release.sample_rate, release.noise_multiplier, 1)
             for release in plan.releases(t, client)

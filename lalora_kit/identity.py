@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
 import torch
@@ -45,13 +45,20 @@ def identity_of(task: Task, method: Method, settings: Settings, shards: Shards, 
         "trains": json.dumps([*task.targets, task.head]),
         "backbone": backbone.hexdigest(),
         "method": method.name,
-        "schedule": f"{method.trains.__module__}.{method.trains.__qualname__}",
-        "smooth": f"{method.smooth.__module__}.{method.smooth.__qualname__}",
-        "aggregate": f"{method.aggregate.__module__}.{method.aggregate.__qualname__}",
+        "schedule": code_of(method.trains),
+        "smooth": code_of(method.smooth),
+        "aggregate": code_of(method.aggregate),
         "shards": digest([shard.tolist() for shard in shards]),
         "seed": hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest(),
         **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
     }
+
+
+def code_of(function: Callable[..., object]) -> str:
+    """Name and bytecode of a method's function: one that was rewritten under its old name is another."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name} {hashlib.blake2b(code.co_code, digest_size=4).hexdigest()}"
 
 
 def machine_of(settings: Settings) -> dict[str, str]:

@@ -7,6 +7,7 @@ the data say, only on how many there are (client sizes are public constants, PRI
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,13 +121,12 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         start, moves = state.adapter, state.moves
         if dict(state.machine) != machine:
             # Rounding may differ here, so a replay would be another release: it gets fresh noise, and is charged.
-            moves = (*moves, (state.round, digest(machine)))
+            moves = (*moves, (state.round, digest([dict(state.machine), machine])))
     for done, name in moves:
         streams = Streams(streams.generator(f"moved to {name}", round=done).bytes(32))
     run = digest([identity, machine, moves])
     priors = [
-        ledger.composition(client, run, identity["shards"], settings.delta, others_only=True)
-        for client in range(settings.clients)
+        ledger.composition(client, run, identity["shards"], others_only=True) for client in range(settings.clients)
     ]
     sigmas = calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors)
     # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
@@ -180,6 +180,11 @@ def sampling_rates(settings: Settings, sizes: Sequence[int]) -> tuple[float, ...
         raise ValueError(
             f"delta={settings.delta} is larger than one over a client's {largest} samples, so leaking a whole sample "
             f"would be within the promise; use delta below {1 / largest:.1e}"
+        )
+    if settings.private and settings.delta > 0.1 / largest:
+        warnings.warn(
+            f"delta={settings.delta} is above a tenth of 1/{largest}: a weak promise for a client of {largest} samples",
+            stacklevel=2,
         )
     if settings.batch_size is None:
         assert settings.sample_rate is not None

@@ -130,7 +130,9 @@ def require(name: str, value: object, holds: bool, rule: str, remedy: str) -> No
 
 def number(name: str, value: object) -> float:
     """`value` as a float, or `ValueError` if it is no real number."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isnan(float(value))
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value  # NaN differs from itself
+    too_long = isinstance(value, numbers.Integral) and abs(int(value)) > 1e300
+    require(name, value, not too_long, "it is beyond any floating-point number", "inf is a number too")
     require(name, value, real, "it must be a number", f"give {name} a number")
     return float(value)  # type: ignore[arg-type]
 

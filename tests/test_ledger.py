@@ -49,15 +49,15 @@ def test_a_replay_is_recognised_and_not_charged_twice():
     assert ledger.charge(first) == 4 and ledger.charge(first) == 0
     assert ledger.charge([first[0], release(0, 2, 1)]) == 1
     assert first[2] in ledger and release(1) not in ledger and release(run="other") not in ledger
-    assert ledger.composition(0, "r", "s", DELTA) == ((0.1, 2.0, 5),)
+    assert ledger.composition(0, "r", "s") == ((0.1, 2.0, 5),)
 
 
 def test_runs_on_the_same_split_add_up_client_by_client():
     ledger = Ledger()
     ledger.charge([*steps(0, 10), *steps(1, 3), *steps(0, 5, run="again"), *steps(1, 5, run="again", sigma=4.0)])
-    assert ledger.composition(0, "r", "s", DELTA) == ((0.1, 2.0, 15),)
-    assert ledger.composition(1, "again", "s", DELTA) == ((0.1, 2.0, 3), (0.1, 4.0, 5))
-    assert ledger.composition(0, "third", "s", DELTA) == ((0.1, 2.0, 15),)
+    assert ledger.composition(0, "r", "s") == ((0.1, 2.0, 15),)
+    assert ledger.composition(1, "again", "s") == ((0.1, 2.0, 3), (0.1, 4.0, 5))
+    assert ledger.composition(0, "third", "s") == ((0.1, 2.0, 15),)
 
 
 def test_under_another_split_the_costliest_client_counts():
@@ -65,8 +65,8 @@ def test_under_another_split_the_costliest_client_counts():
     ledger = Ledger()
     ledger.charge([*steps(0, 2, shard="old", run="one"), *steps(1, 40, shard="old", run="one")])
     ledger.charge(steps(0, 10, shard="new", run="two"))
-    assert ledger.composition(0, "two", "new", DELTA) == ((0.1, 2.0, 50),)
-    assert ledger.composition(5, "two", "new", DELTA) == ((0.1, 2.0, 40),)
+    assert ledger.composition(0, "two", "new") == ((0.1, 2.0, 50),)
+    assert ledger.composition(5, "two", "new") == ((0.1, 2.0, 40),)
     assert ledger.epsilon(DELTA) == composed_epsilon(((0.1, 2.0, 50),), DELTA)
 
 
@@ -82,7 +82,7 @@ def test_more_runs_never_cost_less(runs):
     for number, (shard, counts) in enumerate(runs):
         for client, count in counts.items():
             ledger.charge(steps(client, count, run=f"run {number}", shard=shard))
-        rows = ledger.composition(0, "run 0", runs[0][0], DELTA)
+        rows = ledger.composition(0, "run 0", runs[0][0])
         after = composed_epsilon(rows, DELTA, tight=False)
         assert after >= before
         before = after
@@ -326,3 +326,17 @@ def test_epsilon_comes_from_the_ledger_and_not_from_the_plan(monkeypatch):
     monkeypatch.setattr(federated, "charge", lambda run, t: None)
     [r, _] = federated_rounds(TASK, METHODS["la-lora"], replace(FAST, seed=5), ledger=Ledger())
     assert r.epsilon == 0.0
+
+
+def test_who_was_costliest_alone_need_not_be_so_together():
+    """A run split otherwise counts with rows that no choice of client can exceed, whatever else was released."""
+    ledger, many, few = Ledger(), (0.001, 0.6), (1.0, 40.0)
+    mixed = [release(0, 1, k, run="one", shard="old", q=many[0], sigma=many[1]) for k in range(300)]
+    mixed += [release(1, 1, k, run="one", shard="old", q=few[0], sigma=few[1]) for k in range(60)]
+    ledger.charge(mixed)
+    counted = ledger.composition(0, "two", "new")
+    for alone in ((*many, 300), (*few, 60)):
+        beside = (0.001, 0.6, 10_000)
+        assert composed_epsilon(merged([*counted, beside]), DELTA, False) >= composed_epsilon(
+            merged([alone, beside]), DELTA, False
+        )

@@ -111,7 +111,7 @@ def zero_shot_accuracy(model: nn.Module) -> float:
 
 def features(model: nn.Module, images: Tensor) -> Tensor:
     """What the head sees: `(samples, features)`."""
-    return model.forward_head(model.forward_features(images), pre_logits=True)
+    return model.forward_head(model.forward_features(images), pre_logits=True)  # type: ignore[operator]
 
 
 def record(digest: str, steps: int, seconds: float, held_out: float, zero_shot: float) -> str:

@@ -55,6 +55,8 @@ class Task:
     notes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_lengths(self.train, f"{self.name}: training")
+        check_lengths(self.test, f"{self.name}: test")
         check_labels(self.train.labels, len(self.classes), f"{self.name}: training")
         check_labels(self.test.labels, len(self.classes), f"{self.name}: test")
         check_finite(self.train, f"{self.name}: training")
@@ -68,12 +70,22 @@ def logits(model: nn.Module, inputs: Inputs) -> Tensor:
     return output if isinstance(output, Tensor) else output.logits
 
 
+def check_lengths(split: Split, where: str) -> None:
+    """Raise `ValueError` unless every input has one row a label, and there is at least one."""
+    lengths = {name: len(value) for name, value in split.inputs.items()}
+    if not lengths or set(lengths.values()) != {len(split.labels)} or not len(split.labels):
+        raise ValueError(
+            f"{where} split has inputs of {lengths} rows and {len(split.labels)} labels; every input needs one row a "
+            "label, and at least one; pair them up again"
+        )
+
+
 def check_labels(labels: Tensor, classes: int, where: str) -> None:
     """Raise `ValueError` unless labels are integers in `[0, classes)`."""
-    if labels.is_floating_point() or labels.ndim != 1:
+    if labels.dtype != torch.int64 or labels.ndim != 1:
         raise ValueError(
             f"{where} labels are {labels.dtype} of shape {tuple(labels.shape)}; "
-            "they must be a vector of integers; encode each class as 0, 1, 2, ..."
+            "they must be a vector of int64; encode each class as 0, 1, 2, ..."
         )
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         raise ValueError(

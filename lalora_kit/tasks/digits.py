@@ -79,8 +79,8 @@ def load() -> Task:
         missing = backbone.load_state_dict(load_file(path), strict=False)
     assert set(missing.missing_keys) == {"head.fc.weight", "head.fc.bias"}, missing
     assert not missing.unexpected_keys, missing
-    nn.init.zeros_(backbone.head.fc.weight)
-    nn.init.zeros_(backbone.head.fc.bias)
+    for parameter in backbone.get_submodule("head.fc").parameters():
+        nn.init.zeros_(parameter)
     train, test = private_splits()
     return Task(
         name="digits",
