@@ -24,10 +24,13 @@ ORDER = [
     *("files", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
     *("records", "identity", "plan", "local", "federated", "statefile", "checkpoint"),
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "audit", "claims"),
-    *("lesson", "figures", "background", "live", "widgets"),
+    *("lesson", "lens", "figures", "figures_coupling", "figures_sharpness", "background", "live", "panels", "widgets"),
+    *("figures_noise", "figures_ablation", "noise_panel", "grid"),
     *("kernel", "execute", "pages", "book"),
     *("presets", "doctor", "assets", "cli", "__main__"),
 ]
+
+FIGURES = {"figures", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"}
 
 # Packages that only the rows named here may import; torch and numpy are free.
 OUTSIDE = {
@@ -37,8 +40,8 @@ OUTSIDE = {
     "sklearn": {"tasks"},
     "peft": {"adapters"},
     "opacus": {"privacy"},
-    "plotly": {"figures", "widgets", "pages"},
-    "ipywidgets": {"widgets"},
+    "plotly": {*FIGURES, "noise_panel", "widgets", "pages"},
+    "ipywidgets": {"widgets", "noise_panel"},
     "papermill": {"execute"},
     "nbconvert": {"pages"},
     "typer": {"cli"},

@@ -1,0 +1,48 @@
+"""The noise panel in a real JupyterLab: each slider and the switch move the picture, at once and without an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser import test_in_lab as lab_tests
+
+pytestmark = lab_tests.pytestmark
+NAME, TRACES = "02_noise_amplification", 11
+
+
+@pytest.fixture
+def reader(lab, chromium):
+    """The notebook opened, all cells run, its panel on the page and in view."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab.url}/lab/tree/{NAME}.ipynb?token={lab.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=lab_tests.MINUTES)
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=lab_tests.MINUTES
+    )
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    page.wait_for_selector("[role=status]", state="attached", timeout=5 * lab_tests.MINUTES)
+    page.locator("[role=status]").last.scroll_into_view_if_needed()
+    page.wait_for_function(f"() => ({lab_tests.PLOT})?.data?.length === {TRACES}", timeout=lab_tests.MINUTES)
+    yield lab_tests.Reader(page)
+    page.close()
+
+
+def test_each_control_moves_the_picture(reader):
+    page = reader.page
+    reader.shoot(f"{NAME}-1-ready")
+    for slider in lab_tests.SLIDERS:
+        seconds = reader.move(slider)
+        print(f"{NAME}: {slider} moved, redrawn after {1000 * seconds:.0f} ms")
+        assert seconds < lab_tests.REDRAW * lab_tests.SLACK
+    moved = page.evaluate(lab_tests.DOT)
+    page.locator("button", has_text="each site brings its own").last.click()
+    reader.until(f"() => ({lab_tests.DOT})() !== {moved!r}")
+    reader.shoot(f"{NAME}-2-moved")
+    shown = page.evaluate(lab_tests.DOT)
+    page.wait_for_timeout(2000)  # the pause after which the picture is kept
+    reader.reload()
+    reader.until(f"() => ({lab_tests.DOT})() === {shown!r}")  # the last picture, not the first one
+    page.locator("button", has_text="Reset").last.click()
+    reader.until(f"() => ({lab_tests.DOT})() !== {shown!r}")
+    assert page.locator("[role=alert]").count() == 0
+    assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
