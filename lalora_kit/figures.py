@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lalora_kit.lens import ACCURACY as ACCURACY_LENS
+from lalora_kit.lens import Lens, Points, Seen
 from lalora_kit.lesson import epsilon_text
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "head-only": ("#000000", "solid", "x"),
 }
 NEUTRAL, FAINT = "#444444", 0.35
-ACCURACY = "accuracy on the public test set"
+ACCURACY = ACCURACY_LENS.axis
 EPSILON = "ε, privacy budget (log scale)"
 
 AXIS = {
@@ -69,6 +71,11 @@ def look(method: str) -> dict[str, Any]:
         "line": {"color": colour, "dash": dash, "width": 2.5},
         "marker": {"color": colour, "symbol": symbol, "size": 8},
     }
+
+
+def without_noise(style: dict[str, Any]) -> dict[str, Any]:
+    """The same look, dotted and small: the same thing without its noise."""
+    return {"line": {**style["line"], "dash": "dot"}, "marker": {**style["marker"], "size": 5}}
 
 
 def curve(method: str, records: Sequence[Round]) -> go.Scatter:
@@ -169,7 +176,10 @@ def leak_figure(
 
 @dataclass(frozen=True)
 class TrainingView:
-    """What the live panel shows: a method's outlook, the run so far, the run before, and head-only's beside them."""
+    """What the live panel shows: a method's outlook, the run so far, the run before, and head-only's beside them.
+
+    `seen` holds what the lens saw of each round; a round that is not there is shown by its accuracy.
+    """
 
     method: str
     outlook: Outlook
@@ -179,18 +189,32 @@ class TrainingView:
     previous: Sequence[Round] = ()
     previous_name: str = "run before"
     reference: Sequence[Round] = ()
+    lens: Lens = ACCURACY_LENS
+    seen: Mapping[Round, Seen] = field(default_factory=dict)
+
+    def points(self, records: Sequence[Round]) -> Points:
+        """A run's curve."""
+        return [point for r in records for point in self.look(r).points]
+
+    def look(self, r: Round) -> Seen:
+        """What was seen of a round."""
+        return self.seen.get(r) or Seen([(r.round, r.accuracy)])
+
+    def beside(self) -> Points:
+        """The curve drawn along: the reference's, or, without one, the second that the lens saw of this run."""
+        return self.points(self.reference) or [point for r in self.records for point in self.look(r).beside]
 
 
 def training_data(view: TrainingView) -> list[dict[str, Any]]:
     """x, y and name of the panel's six traces, in the order of `training_figure`: what changes while it is live."""
     outlook, shown = view.outlook, math.isfinite(view.outlook.epsilon)
     curves = [
-        ("head-only (at the first settings)", view.reference),
-        (view.previous_name, view.previous),
-        (view.name, view.records),
+        (view.lens.beside or "head-only (at the first settings)", view.beside()),
+        (view.previous_name, view.points(view.previous)),
+        (view.name, view.points(view.records)),
     ]
     return [
-        *({"x": [r.round for r in run], "y": [r.accuracy for r in run], "name": name} for name, run in curves),
+        *({"x": [x for x, _ in points], "y": [y for _, y in points], "name": name} for name, points in curves),
         {"x": [e for e, _ in outlook.curve], "y": [noise for _, noise in outlook.curve], "name": "noise"},
         {"x": [0.08, 12], "y": [1, 1], "name": "longest signal"},
         {"x": [outlook.epsilon] * shown, "y": [outlook.noise] * shown, "name": "here"},
@@ -198,15 +222,15 @@ def training_data(view: TrainingView) -> list[dict[str, Any]]:
 
 
 def training_figure(view: TrainingView) -> go.Figure:
-    """The live panel: accuracy as the rounds come in, beside the noise that ε, rank and clients ask for."""
+    """The live panel: what the lens sees as the rounds come in, beside the noise that ε, rank and clients ask for."""
     figure = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.13)
     colour = LOOKS.get(view.method, (NEUTRAL, "", ""))[0]
-    accuracy = {"mode": "lines+markers", "hovertemplate": "round %{x}: %{y:.1%}", **look(view.method)}
+    run = {"mode": "lines+markers", "hovertemplate": view.lens.hover, **look(view.method)}
     noise = {"showlegend": False, "hovertemplate": "ε = %{x:g}: %{y:.2f} C"}
     styles: list[dict[str, Any]] = [
-        {**accuracy, **look("head-only")},
-        {**accuracy, "opacity": FAINT},
-        accuracy,
+        {**run, **(without_noise(look(view.method)) if view.lens.beside else look("head-only"))},
+        {**run, "opacity": FAINT},
+        run,
         {**noise, "mode": "lines", "line": {"color": NEUTRAL, "width": 2.5}},
         {**noise, "mode": "lines", "line": {"dash": "dot", "color": NEUTRAL}},
         {**noise, "mode": "markers", "marker": {"size": 14, "color": colour}},
@@ -217,7 +241,7 @@ def training_figure(view: TrainingView) -> go.Figure:
     figure.add_annotation(x=-1.05, y=0, yshift=-3, row=1, col=2, **label)  # a log axis takes logarithms here
     figure.update_layout(template=TEMPLATE, title_text=training_title(view), height=430, autosize=True)
     figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
-    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%", col=1)
+    figure.update_yaxes(title_text=view.lens.axis, col=1, **view.lens.yaxis)
     figure.update_xaxes(title_text=EPSILON, type="log", range=[-1.1, 1.1], col=2, **log_ticks())
     figure.update_yaxes(title_text="noise in an averaged step (÷ C)", type="log", range=[-1.5, 3], dtick=1, col=2)
     return figure
@@ -229,4 +253,4 @@ def training_title(view: TrainingView) -> str:
         at, noise = epsilon_text(view.outlook.epsilon), view.outlook.noise
         return f"{view.method} at ε = {at}: noise is {noise:.2g} × the longest signal"
     last = view.records[-1]
-    return f"{view.method}: {last.accuracy:.1%} after {last.round} rounds, ε spent = {epsilon_text(last.epsilon)}"
+    return f"{view.method}: {view.lens.headline(last, view.look(last))}"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from lalora_kit.background import Debounce, Runner
 from lalora_kit.federated import federated_rounds
+from lalora_kit.lens import ACCURACY, Lens, Seen
 from lalora_kit.lesson import Outlook, epsilon_text, outlook
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Ledger
@@ -36,6 +38,8 @@ class LiveTraining:
         ledger: of all runs in this notebook.
         first: records of a run made at `settings` before, shown until the first run.
         reference: head-only's records, drawn along.
+        lens: what is drawn of each round; measured in the thread that trains.
+        labels: names, for the legend, of settings that move beside ε, rank and clients.
 
     `on_change` is called, under `lock`, after every change of state; a view sets it.
     """
@@ -49,9 +53,15 @@ class LiveTraining:
         ledger: Ledger,
         first: Sequence[Round] = (),
         reference: Sequence[Round] = (),
+        lens: Lens = ACCURACY,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.task, self.method, self.start, self.ledger = task, method, settings, ledger
         self.first, self.reference = tuple(first), tuple(reference)
+        self.lens, self.labels = lens, dict(labels or {})
+        self.seen: weakref.WeakKeyDictionary[Round, Seen] = weakref.WeakKeyDictionary()
+        for r in (*self.first, *self.reference):
+            self.seen[r] = lens.measure(settings, r)
         self.settings = self.trained = settings
         self.records: list[Round] = list(first)
         self.previous: list[Round] = []
@@ -71,7 +81,7 @@ class LiveTraining:
     @property
     def name(self) -> str:
         """What the curve on show was trained with."""
-        return title(self.trained)
+        return title(self.trained, self.labels)
 
     @property
     def caution(self) -> str:
@@ -164,8 +174,12 @@ class LiveTraining:
 
     def _rounds(self) -> Generator[Round, None, None]:
         self._solve(self.trained)
-        rounds = federated_rounds(self.task, self.method, self.trained, ledger=Ledger(also=self.ledger))
-        return rounds  # type: ignore[return-value]
+        settings = self.trained
+        rounds = federated_rounds(self.task, self.method, settings, ledger=Ledger(also=self.ledger))
+        with closing(rounds):  # type: ignore[type-var]
+            for r in rounds:
+                self.seen[r] = self.lens.measure(settings, r)
+                yield r
 
     def _guarded(self, action: Callable[[], object]) -> Callable[[], None]:
         def guarded() -> None:
@@ -208,7 +222,8 @@ class LiveTraining:
             self.running = False
 
 
-def title(settings: Settings) -> str:
-    """The three knobs and the seed, short enough for a legend."""
+def title(settings: Settings, labels: Mapping[str, str] | None = None) -> str:
+    """The three knobs, those that `labels` names, and the seed, short enough for a legend."""
     epsilon = epsilon_text(settings.epsilon)
-    return f"ε {epsilon}, rank {settings.rank}, {settings.clients} clients, seed {settings.seed}"
+    more = "".join(f", {label} {getattr(settings, name)}" for name, label in (labels or {}).items())
+    return f"ε {epsilon}, rank {settings.rank}, {settings.clients} clients{more}, seed {settings.seed}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as W
@@ -44,6 +44,12 @@ def clients_slider(value: int) -> W.IntSlider:
     """Number of clients that share the same data."""
     most = max(MOST_CLIENTS, value)
     return W.IntSlider(value=value, min=1, max=most, description="clients", layout=slim())
+
+
+def choice_slider(options: Sequence[float], value: float, description: str) -> W.SelectionSlider:
+    """A slider over a few numbers, the given one among them."""
+    known = [(f"{number:g}", float(number)) for number in sorted({*map(float, options), float(value)})]
+    return W.SelectionSlider(options=known, value=float(value), description=description, layout=slim())
 
 
 def show_figure(figure: go.Figure) -> None:
@@ -89,11 +95,19 @@ def reveal(prediction: lesson.Prediction, answer: str) -> None:
 class TrainingPanel:
     """The widgets of a `LiveTraining`: ε, rank and clients, Run, Stop, Reset, Next seed, one figure, the facts.
 
-    Headless it trains once if there is nothing to show yet, and leaves one figure and a line of text.
+    Headless it trains once if there is nothing to show yet, and leaves one figure and a line of text. What the figure
+    draws of each round is the training's `lens`.
+
+    Args:
+        training: the state behind the panel.
+        extra: controls beside the three, by the name of the setting that each moves.
+        mode: live or headless; auto finds out.
     """
 
-    def __init__(self, training: LiveTraining, *, mode: str = "auto") -> None:
-        self.training, self.mode = training, lesson.mode(mode)
+    def __init__(
+        self, training: LiveTraining, *, extra: Mapping[str, W.ValueWidget] | None = None, mode: str = "auto"
+    ) -> None:
+        self.training, self.extra, self.mode = training, dict(extra or {}), lesson.mode(mode)
         if self.mode == "live":
             self._build()
 
@@ -113,6 +127,7 @@ class TrainingPanel:
             "epsilon": epsilon_slider(start.epsilon),
             "rank": rank_slider(start.rank),
             "clients": clients_slider(start.clients),
+            **self.extra,
         }
         actions = {
             "Run": (training.run, "play"),
@@ -184,6 +199,8 @@ def view(training: LiveTraining) -> figures.TrainingView:
         previous=training.previous,
         previous_name=training.previous_name,
         reference=training.reference,
+        lens=training.lens,
+        seen=training.seen,
     )
 
 

@@ -26,7 +26,7 @@ SLACK = 5  # a busy machine of two cores is slower; the time measured is printed
 
 # What the live figure (the last plot on the page) shows, read from plotly itself.
 PLOT = "[...document.querySelectorAll('.js-plotly-plot')].at(-1)"
-CURVE = f"() => Array.from({PLOT}?.data?.[2]?.x ?? []).length"
+CURVE = f"() => new Set(Array.from({PLOT}?.data?.[2]?.x ?? []).map(Math.round)).size"  # rounds on show
 DOT = f"() => JSON.stringify([Array.from({PLOT}.data[5].x), Array.from({PLOT}.data[5].y)])"
 
 # From the next key on, look at every frame whether the dot has moved; leaves milliseconds in window.moved.
