@@ -18,6 +18,7 @@ MOST_BYTES, MOST_MEMORY = 2_000_000, 1_500_000_000
 #: notebook -> (static figures, names of the result's numbers that must be there)
 EXPECTED = {
     "00_start_here": (4, {"accuracy", "accuracy_head_only", "epsilon", "epsilon_all_runs", "noise_multiplier", "odds"}),
+    "01_gradient_coupling": (4, {"surprise_clean", "surprise_noised", "surprise_in_turn", "cosine_noised", "epsilon"}),
     "02_noise_amplification": (5, {"crossing_trained", "noise_per_entry_run", "energy_left_by_turns", "epsilon"}),
 }
 
