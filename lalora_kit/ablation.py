@@ -1,0 +1,75 @@
+"""What the grid says: accuracy by rate, where a line falls off, and differences that come with an interval.
+
+A difference is taken seed by seed, since runs of one seed share partition, draws and start. Where each line stands at
+its own best rate, that rate was chosen on the same seeds: both sides of a difference gain from it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lalora_kit.grid import AXES, RATE, SEEDS, Cell, cell
+
+Runs = Mapping[Cell, Sequence[float]]
+FALL = 0.75  # of its own best accuracy: below this a line has fallen off
+
+
+def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS) -> dict[float, list[float]]:
+    """Final accuracies by the axis' value, one a seed that is done; values without any are left out."""
+    found = {x: [runs[c][-1] for c in (cell(series, axis, x, seed) for seed in seeds) if c in runs] for x in AXES[axis]}
+    return {x: accuracies for x, accuracies in found.items() if accuracies}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Mean difference between two lines over the seeds that both have, in points, and half its 95 % interval."""
+
+    points: float
+    margin: float
+    seeds: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero; one seed has none, and is never clear."""
+        return abs(self.points) > self.margin
+
+    def __str__(self) -> str:
+        if self.seeds < 2:
+            return f"{self.points:+.1f} points (one seed: it says nothing)" if self.seeds else "no run of it yet"
+        word = "clear" if self.clear else "not clear"
+        return f"{self.points:+.1f} ± {self.margin:.1f} points (95 %, {self.seeds} seeds): {word}"
+
+
+def best(runs: Runs, series: str) -> float:
+    """The adapter's rate with the highest mean accuracy; NaN without any run."""
+    means = {x: statistics.fmean(values) for x, values in line(runs, series).items()}
+    return max(means, key=lambda x: means[x], default=math.nan)
+
+
+def gain(runs: Runs, one: str, other: str, rates: tuple[float, float], seeds: Sequence[int] = SEEDS) -> Gain:
+    """How much the final accuracy of `one` is above that of `other`, at a rate each, seed by seed."""
+    pairs = [(cell(one, RATE, rates[0], seed), cell(other, RATE, rates[1], seed)) for seed in seeds]
+    differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
+    count = len(differences)
+    mean = sum(differences) / count if count else math.nan
+    if count < 2:
+        return Gain(mean, math.nan, count)
+    from scipy.stats import t
+
+    return Gain(mean, float(t.ppf(0.975, count - 1)) * statistics.stdev(differences) / math.sqrt(count), count)
+
+
+def cliff(runs: Runs, series: str) -> float:
+    """The largest rate up to which mean accuracy keeps three quarters of the line's own best; NaN without any run."""
+    means = {x: statistics.fmean(values) for x, values in sorted(line(runs, series).items())}
+    last = math.nan
+    for x, mean in means.items():
+        if mean < FALL * max(means.values()):
+            if x > best(runs, series):
+                break
+        else:
+            last = x
+    return last
