@@ -5,18 +5,21 @@ Read on public test samples, or on gradients without noise: for a lesson, not fo
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lalora_kit.adapters import Adapter
 from lalora_kit.coupling import Coupling, coupling, half_steps, promised_move
 from lalora_kit.gradients import Gradients, noised_gradient
 from lalora_kit.lens import Lens, Seen
 from lalora_kit.lesson import schedule_cost
+from lalora_kit.methods import Method
 from lalora_kit.persample import Engine
 from lalora_kit.privacy import Streams
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
+from lalora_kit.sharpness import Line, loss_along
 from lalora_kit.tasks import Split, Task
 
 
@@ -90,4 +93,61 @@ def surprise_lens(task: Task, split: Split) -> Lens:
         beside="the same step without noise",
         yaxis={"type": "log", "tickformat": "~%", "dtick": 1},
         hover="round %{x}: %{y:.2%}",
+    )
+
+
+class Uploads:
+    """Keeps what the clients sent in the newest round: `method` is the given one with an `aggregate` that looks on.
+
+    `clients` holds their adapters. One run at a time.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.clients: list[Adapter] = []
+        self.average = method.aggregate
+        self.method = replace(method, aggregate=self.aggregate)
+
+    def aggregate(
+        self, broadcast: Adapter, clients: Sequence[Adapter], weights: Sequence[float], trained: frozenset[str]
+    ) -> Adapter:
+        """Keep a copy of each upload, and combine them as the method always does."""
+        self.clients = [client.map(lambda value: value.detach().cpu().clone()) for client in clients]
+        return self.average(broadcast, clients, weights, trained)
+
+    def pair(self) -> tuple[Adapter, Adapter]:
+        """The adapters of the first two clients; of a single client, it twice."""
+        return self.clients[0], self.clients[min(1, len(self.clients) - 1)]
+
+
+def way(task: Task, settings: Settings, uploads: Uploads, split: Split, points: int = 21) -> Line:
+    """Loss on the way from the first client's newest adapter to the second's; their average is in the middle."""
+    engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
+    return loss_along(engine, *uploads.pair(), split, points)
+
+
+def way_lens(task: Task, split: Split, uploads: Uploads) -> Lens:
+    """The way between two clients in every round, a small arc over the round's number, and the average of all.
+
+    A round is measured once, when it is new, for only then are its uploads at hand.
+    """
+    known: weakref.WeakKeyDictionary[Round, Seen] = weakref.WeakKeyDictionary()
+
+    def measure(settings: Settings, r: Round) -> Seen:
+        if r not in known:
+            line = way(task, settings, uploads, split, points=5)
+            engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
+            arc = [(r.round + 0.8 * (x - 0.5), loss) for x, loss in zip(line.positions, line.losses, strict=True)]
+            known[r] = Seen([*arc, (r.round + 0.45, None)], [(r.round, engine.evaluate(r.adapter, split)[1])])
+        return known[r]
+
+    def headline(r: Round, seen: Seen) -> str:
+        first, _, middle, _, second, _ = (y for _, y in seen.points)
+        return f"round {r.round}, two clients alone {first:.2f} and {second:.2f}, averaged {middle:.2f} nats"
+
+    return Lens(
+        measure,
+        headline,
+        axis="loss from client 1 to client 2 (nats)",
+        beside="average of all clients",
+        hover="round %{x:.1f}: %{y:.2f}",
     )

@@ -80,3 +80,35 @@ def test_without_a_lens_a_panel_draws_accuracy(task, r):
     training = LiveTraining(task, METHODS["dp-lora"], SETTINGS, ledger=Ledger(), first=[r])
     now = dataclasses.replace(view(training), seen={})
     assert figures.training_data(now)[2]["y"] == [r.accuracy] == figures.training_data(view(training))[2]["y"]
+
+
+def test_uploads_look_on_and_change_nothing(task):
+    uploads = panels.Uploads(METHODS["dp-lora"])
+    [plain] = federated_rounds(task, METHODS["dp-lora"], SETTINGS)
+    [watched] = federated_rounds(task, uploads.method, SETTINGS)
+    assert all(torch.equal(plain.adapter.tensors[key], value) for key, value in watched.adapter.tensors.items())
+    assert len(uploads.clients) == 2
+    mean = sum(client.tensors["B", task.targets[0]].double() for client in uploads.clients) / 2
+    # Clients of a random split differ in size by one at most, so FedAvg's weights are nearly a half each.
+    assert torch.allclose(mean.float(), watched.adapter.tensors["B", task.targets[0]], rtol=1e-2, atol=1e-4)
+
+
+def test_the_way_is_an_arc_over_its_round(task, probe):
+    uploads = panels.Uploads(METHODS["dp-lora"])
+    lens = panels.way_lens(task, probe, uploads)
+    [r] = federated_rounds(task, uploads.method, SETTINGS)
+    seen = lens.measure(SETTINGS, r)
+    line = panels.way(task, SETTINGS, uploads, probe, points=5)
+    assert [y for _, y in seen.points] == [*line.losses, None]
+    assert all(round(x) == r.round for x, _ in seen.points) and seen.beside[0][0] == r.round
+    assert f"averaged {line.losses[2]:.2f}" in lens.headline(r, seen)
+    uploads.clients = []  # the next round has come: what was seen of this one stays
+    assert lens.measure(SETTINGS, r) is seen
+
+
+def test_one_client_goes_nowhere(task, probe):
+    uploads = panels.Uploads(METHODS["dp-lora"])
+    alone = dataclasses.replace(SETTINGS, clients=1)
+    list(federated_rounds(task, uploads.method, alone))
+    line = panels.way(task, alone, uploads, probe, points=3)
+    assert max(line.losses) - min(line.losses) < 1e-6
