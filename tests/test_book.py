@@ -1,5 +1,6 @@
 """Real notebooks, small ones, run by real kernels: what comes out, and what is left when they break."""
 
+import functools
 import json
 import os
 import re
@@ -193,7 +194,11 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path):
 def test_an_interrupted_run_leaves_no_kernel(tmp_path):
     path = write(tmp_path, "n.ipynb", HANG)
     code = "import sys, pathlib; from lalora_kit.book import *; run_notebook(*map(pathlib.Path, sys.argv[1:]))"
-    process = subprocess.Popen([sys.executable, "-c", code, path, "out"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    # A shell's background job starts with Ctrl-C ignored, and a child would inherit that.
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, path, "out"], cwd=tmp_path, stderr=subprocess.DEVNULL, preexec_fn=listening
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < deadline and process.poll() is None

@@ -23,7 +23,7 @@ NOTEBOOKS = ROOT / "notebooks"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
     """Headless Chromium. Without one: skipped, with the remedy; in CI a failure."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -47,7 +47,7 @@ class Lab:
     token: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Lab]:
     """JupyterLab over a copy of the notebooks, with no setting or state of the user's; stopped at the end."""
     home = tmp_path_factory.mktemp("lab")
