@@ -24,8 +24,9 @@ MINUTES = 60_000
 REDRAW = 0.2  # seconds from key to picture on an idle machine
 SLACK = 5  # a busy machine of two cores is slower; the time measured is printed
 
-# What the live figure (the last plot on the page) shows, read from plotly itself.
-PLOT = "[...document.querySelectorAll('.js-plotly-plot')].at(-1)"
+# What the live figure (the plot inside a widget) shows, read from plotly itself.
+LIVE_PLOT = ".jupyter-widgets .js-plotly-plot"
+PLOT = f"[...document.querySelectorAll('{LIVE_PLOT}')].at(-1)"
 CURVE = f"() => new Set(Array.from({PLOT}?.data?.[2]?.x ?? []).map(Math.round)).size"  # rounds on show
 DOT = f"() => JSON.stringify([Array.from({PLOT}.data[5].x), Array.from({PLOT}.data[5].y)])"
 
@@ -85,7 +86,7 @@ class Reader:
 
     def shoot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.locator(".js-plotly-plot").last.scroll_into_view_if_needed()
+        self.page.locator(LIVE_PLOT).last.scroll_into_view_if_needed()
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
 
