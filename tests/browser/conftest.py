@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -39,6 +40,7 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=found, args=flags)
         yield browser
         browser.close()
+    gc.collect()  # what the browser left half open is swept up here, not in the middle of somebody else's test
 
 
 @dataclass(frozen=True)
