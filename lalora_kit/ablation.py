@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from lalora_kit.grid import AXES, RATE, SEEDS, Cell, cell
 
 Runs = Mapping[Cell, Sequence[float]]
+LEAST_SEEDS = 3
 FALL = 0.75  # of its own best accuracy: below this a line has fallen off
 
 
@@ -25,22 +26,29 @@ def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean difference between two lines over the seeds that both have, in points, and half its 95 % interval."""
+    """Mean difference between two lines over the seeds that both have, in points, and half its 95 % interval.
+
+    `among` says how many such differences are looked at together; each interval is widened for it (Bonferroni).
+    """
 
     points: float
     margin: float
     seeds: int
+    among: int = 1
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero; one seed has none, and is never clear."""
-        return abs(self.points) > self.margin
+        """Whether the interval leaves out zero; too few seeds are never clear."""
+        return self.seeds >= LEAST_SEEDS and abs(self.points) > self.margin
 
     def __str__(self) -> str:
-        if self.seeds < 2:
-            return f"{self.points:+.1f} points (one seed: it says nothing)" if self.seeds else "no run of it yet"
+        if not self.seeds:
+            return "no run of it yet"
+        if self.seeds < LEAST_SEEDS:
+            return f"{self.points:+.1f} points ({self.seeds} seed{'s' * (self.seeds > 1)}: too few to tell)"
+        share = "95 %" if self.among == 1 else f"95 % over all {self.among}"
         word = "clear" if self.clear else "not clear"
-        return f"{self.points:+.1f} ± {self.margin:.1f} points (95 %, {self.seeds} seeds): {word}"
+        return f"{self.points:+.1f} ± {self.margin:.1f} points ({share}, {self.seeds} seeds): {word}"
 
 
 def best(runs: Runs, series: str) -> float:
@@ -49,17 +57,20 @@ def best(runs: Runs, series: str) -> float:
     return max(means, key=lambda x: means[x], default=math.nan)
 
 
-def gain(runs: Runs, one: str, other: str, rates: tuple[float, float], seeds: Sequence[int] = SEEDS) -> Gain:
+def gain(
+    runs: Runs, one: str, other: str, rates: tuple[float, float], *, among: int = 1, seeds: Sequence[int] = SEEDS
+) -> Gain:
     """How much the final accuracy of `one` is above that of `other`, at a rate each, seed by seed."""
     pairs = [(cell(one, RATE, rates[0], seed), cell(other, RATE, rates[1], seed)) for seed in seeds]
     differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
     count = len(differences)
-    mean = sum(differences) / count if count else math.nan
+    mean = statistics.fmean(differences) if count else math.nan
     if count < 2:
-        return Gain(mean, math.nan, count)
+        return Gain(mean, math.nan, count, among)
     from scipy.stats import t
 
-    return Gain(mean, float(t.ppf(0.975, count - 1)) * statistics.stdev(differences) / math.sqrt(count), count)
+    width = float(t.ppf(1 - 0.025 / among, count - 1))
+    return Gain(mean, width * statistics.stdev(differences) / math.sqrt(count), count, among)
 
 
 def cliff(runs: Runs, series: str) -> float:

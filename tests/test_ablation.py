@@ -26,7 +26,11 @@ def test_a_gain_is_paired_by_seed_and_has_an_interval():
     assert found.seeds == 3 and found.points == pytest.approx(29 / 3) and found.clear
     assert found.margin == pytest.approx(4.302653 * 0.577350 / 3**0.5, rel=1e-5)  # t table, two degrees of freedom
     assert "clear" in str(found) and "3 seeds" in str(found)
-    assert "one seed" in str(gain(runs, "la-lora", "rolora", (0.5, 1.0), seeds=(0,)))
+    wider = gain(runs, "la-lora", "rolora", (0.5, 1.0), among=6)
+    assert wider.margin == pytest.approx(found.margin * 11.0 / 4.302653, rel=0.05) and "over all 6" in str(wider)
+    for seeds, words in (((0,), "1 seed: too few"), ((0, 2), "2 seeds: too few")):
+        few = gain(runs, "la-lora", "rolora", (0.5, 1.0), seeds=seeds)
+        assert words in str(few) and not few.clear
     assert not gain(runs, "la-lora", "rolora", (8.0, 8.0)).clear
 
 

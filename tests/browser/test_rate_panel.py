@@ -1,0 +1,56 @@
+"""The ablation's panel in a real JupyterLab: sliders, another method, a run that lands in the grid."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser import test_in_lab as lab_tests
+
+pytestmark = lab_tests.pytestmark
+NAME, TRACES = "04_la_lora", 7
+ROUNDS = f"() => Array.from({lab_tests.PLOT}?.data?.[1]?.x ?? []).length"
+DOTS = f"() => Array.from({lab_tests.PLOT}?.data?.[6]?.x ?? []).length"
+
+
+@pytest.fixture
+def reader(lab, chromium):
+    """The notebook opened, all cells run, its panel on the page and in view."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab.url}/lab/tree/{NAME}.ipynb?token={lab.token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=lab_tests.MINUTES)
+    page.wait_for_function(
+        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=lab_tests.MINUTES
+    )
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    page.wait_for_selector("[role=status]", state="attached", timeout=9 * lab_tests.MINUTES)
+    page.locator("[role=status]").last.scroll_into_view_if_needed()
+    page.wait_for_function(f"() => ({lab_tests.PLOT})?.data?.length === {TRACES}", timeout=lab_tests.MINUTES)
+    yield lab_tests.Reader(page)
+    page.close()
+
+
+def test_a_run_lands_in_the_grid(reader):
+    page = reader.page
+    before = page.evaluate(DOTS)
+    reader.shoot(f"{NAME}-1-ready")
+    facts = reader.status()
+    for position in range(4):  # before any training: σ and its kin follow
+        page.locator(".jp-OutputArea .noUi-handle").nth(position).focus()
+        page.keyboard.press("ArrowRight" if position != 1 else "ArrowLeft")
+    reader.until(f"() => [...document.querySelectorAll('[role=status]')].at(-1).innerText !== {facts!r}")
+    page.locator(".jp-OutputArea select").last.select_option("ffa-lora")
+    reader.press("Run")
+    print(f"{NAME}: first round on show {reader.until(f'() => ({ROUNDS})() === 1'):.2f} s after Run")
+    reader.until(f"() => ({ROUNDS})() >= 2")
+    reader.press("Stop")
+    reader.until_status("Stopped")
+    stopped = page.evaluate(ROUNDS)
+    page.wait_for_timeout(3000)
+    assert page.evaluate(ROUNDS) == stopped, "rounds came in after Stop"
+    assert page.evaluate(DOTS) == before
+    reader.press("Next seed")
+    reader.until_status("Done", minutes=3)
+    reader.until(f"() => ({DOTS})() === {before + 1}")
+    reader.shoot(f"{NAME}-2-done")
+    assert page.locator("[role=alert]").count() == 0
+    assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
