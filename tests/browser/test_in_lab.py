@@ -90,19 +90,24 @@ class Reader:
         self.page.screenshot(path=SHOTS / f"{name}.png")
 
 
-@pytest.fixture(params=LIVE, ids=lambda path: path.stem)
-def reader(request: pytest.FixtureRequest, lab: Any, chromium: Any) -> Iterator[Reader]:
-    """The notebook opened, all cells run, its panel on the page and in view."""
+def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
+    """A notebook opened, all cells run, its panel on the page and in view; its kernel goes when the test is done."""
     page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(f"{lab.url}/lab/tree/{request.param.name}?token={lab.token}&reset")
+    page.goto(f"{lab.url}/lab/tree/{name}.ipynb?token={lab.token}&reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=MINUTES)
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=MINUTES)
     page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-    page.wait_for_selector("[role=status]", state="attached", timeout=5 * MINUTES)
+    page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator("[role=status]").last.scroll_into_view_if_needed()
-    page.wait_for_function(f"() => ({PLOT})?.data?.length === 6", timeout=MINUTES)
+    page.wait_for_function(f"() => ({PLOT})?.data?.length === {traces}", timeout=MINUTES)
     yield Reader(page)
+    page.evaluate("async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll() }")
     page.close()
+
+
+@pytest.fixture(params=LIVE, ids=lambda path: path.stem)
+def reader(request: pytest.FixtureRequest, lab: Any, chromium: Any) -> Iterator[Reader]:
+    yield from opened(lab, chromium, request.param.stem, traces=6)
 
 
 def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:

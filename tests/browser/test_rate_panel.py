@@ -14,19 +14,7 @@ DOTS = f"() => Array.from({lab_tests.PLOT}?.data?.[6]?.x ?? []).length"
 
 @pytest.fixture
 def reader(lab, chromium):
-    """The notebook opened, all cells run, its panel on the page and in view."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(f"{lab.url}/lab/tree/{NAME}.ipynb?token={lab.token}&reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=lab_tests.MINUTES)
-    page.wait_for_function(
-        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=lab_tests.MINUTES
-    )
-    page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
-    page.wait_for_selector("[role=status]", state="attached", timeout=9 * lab_tests.MINUTES)
-    page.locator("[role=status]").last.scroll_into_view_if_needed()
-    page.wait_for_function(f"() => ({lab_tests.PLOT})?.data?.length === {TRACES}", timeout=lab_tests.MINUTES)
-    yield lab_tests.Reader(page)
-    page.close()
+    yield from lab_tests.opened(lab, chromium, NAME, TRACES)
 
 
 def test_a_run_lands_in_the_grid(reader):
