@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lalora_kit.files import write_atomically
 from lalora_kit.methods import Method
 from lalora_kit.privacy import noise_multiplier, odds, safe_noise_multiplier
 from lalora_kit.records import finite_or_null
@@ -135,9 +136,7 @@ class Prediction:
                 f"{path} is not JSON ({error}); predictions are kept there; delete it to start anew"
             ) from error
         kept[self.question] = {"choice": self.choice, "answer": self.answer}
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        write_atomically(path, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 
 def observed(claim: str, holds: bool, *, at_defaults: bool, effect: str = "") -> bool:
