@@ -27,7 +27,7 @@ from lalora_kit.widgets import clients_slider, epsilon_slider, error_html, facts
 POINTS = 15  # of a line from one end of the axis to the other
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 READY = "Move a slider: the formulas follow at once, nothing is trained."
-CAUTION = "σ is a safe value found at once, some 7 to 13 % above the smallest one, which a run searches for."
+CAUTION = "σ is a safe value found at once, up to 13 % above the tight one as tried; a run searches for that one."
 
 
 def sampling(settings: Settings, held: float) -> tuple[float, float]:

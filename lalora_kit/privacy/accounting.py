@@ -105,7 +105,7 @@ def check_plan(epsilon: float, delta: float, sample_rate: float, steps: int) -> 
 def safe_noise_multiplier(
     epsilon: float, delta: float, sample_rate: float, steps: int, prior: Composition = ()
 ) -> float:
-    """A σ that surely meets the target, within milliseconds: RDP's, some 7 to 13 % above the tight one.
+    """A σ that surely meets the target, within milliseconds: RDP's, at most 13 % above the tight one as tried.
 
     `prior` is what was released before, on the same samples. Where RDP sees no room beside it, each trial is
     accounted tightly instead, which takes seconds.
