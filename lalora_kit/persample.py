@@ -41,10 +41,11 @@ class LoraLinear(nn.Module):
         if A is None or B is None:
             return y
         if A.ndim == 2:
-            return y + self.scale * F.linear(F.linear(x, A), B)
+            return torch.addmm(y.flatten(0, -2), F.linear(x.flatten(0, -2), A), B.mT, alpha=self.scale).view_as(y)
         folded = x.reshape(len(A), -1, x.shape[-1])  # (S·windows, tokens, n) -> (S, windows·tokens, n)
-        low = torch.bmm(torch.bmm(folded, A.mT), B.mT)  # -> (S, windows·tokens, r) -> (S, windows·tokens, m)
-        return y + self.scale * low.reshape(y.shape)
+        low = torch.bmm(folded, A.mT)  # -> (S, windows·tokens, r)
+        base = y.reshape(len(B), -1, y.shape[-1])
+        return torch.baddbmm(base, low, B.mT, alpha=self.scale).view_as(y)  # (S, windows·tokens, m), in one pass
 
 
 class OwnLinear(nn.Module):

@@ -66,9 +66,11 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
     Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
     with NaN or an infinity contributes nothing. (PRIVACY §4; flat clipping, Abadi et al. 2016.)
     """
-    # In float64 no square of a float32 overflows or vanishes, and rounding stays far below MARGIN.
-    flat = [g.flatten(1).double() for g in gradients]  # (samples, ...) -> (samples, d_i)
-    norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in flat]).square().sum(dim=0).sqrt()
+    # In float64 no square of a float32 overflows or vanishes, and rounding stays far below MARGIN. One tensor at a
+    # time is widened: all of them at once would double the memory of the gradients.
+    flat = [g.flatten(1) for g in gradients]  # (samples, ...) -> (samples, d_i)
+    norms = torch.stack([torch.linalg.vector_norm(g, dim=1, dtype=torch.float64) for g in flat])
+    norms = norms.square().sum(dim=0).sqrt()
     finite = torch.isfinite(norms)  # a NaN or an infinity anywhere reaches the norm
     if not finite.all():
         flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
@@ -77,7 +79,7 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
     # Row c holds the factors of client c's samples, so that one product clips and adds up: (clients, samples).
     share = torch.zeros(clients, len(owner), dtype=torch.float64, device=factor.device)
     share[owner, torch.arange(len(owner), device=factor.device)] = factor
-    return torch.cat([share @ g for g in flat], dim=1), torch.where(finite, norms, torch.nan)
+    return torch.cat([share @ g.double() for g in flat], dim=1), torch.where(finite, norms, torch.nan)
 
 
 def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:

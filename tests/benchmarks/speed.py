@@ -2,8 +2,10 @@
 
     python -m tests.benchmarks.speed
 
-- private over plain: one private step (per-sample gradients, clip, sum, noise, update) over one ordinary LoRA step
-  on the same samples and factors, median of interleaved pairs;
+- private over PEFT's: one private step (per-sample gradients, clip, sum, noise, update) over one ordinary LoRA step
+  on the same samples and as many parameters, as `peft` and `torch.optim.SGD` take it; median of interleaved pairs;
+- private over plain: the same over the kit's own path with one set of factors for all, which is faster than PEFT's
+  (one fused product), so that this is what privacy alone costs;
 - together: all clients in one pass over one client after another;
 - memory: peak resident memory of a private step over that of a plain one, each in a process of its own.
 """
@@ -11,6 +13,8 @@
 from __future__ import annotations
 
 import argparse
+import copy
+import itertools
 import os
 import platform
 import statistics
@@ -21,14 +25,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import peft
 import torch
 import torch.nn.functional as F
 
 from lalora_kit import load_task
 from lalora_kit.adapters import Adapter, create, stack
 from lalora_kit.persample import Engine
-from lalora_kit.privacy import clipped_sum
-from lalora_kit.tasks import Split, Task
+from lalora_kit.privacy import Streams, clipped_sum, gaussian
+from lalora_kit.tasks import Split, Task, logits
 
 PAIRS = 9
 
@@ -46,7 +51,9 @@ def private_step(engine: Engine, local: Adapter, factors: str, batch: Split, own
     clients = next(iter(local.tensors.values())).shape[0]
     for part, gradients in engine.gradients(local, active, batch.inputs, batch.labels, owner):
         sums, _ = clipped_sum(gradients, part, clients, 1.0)
-    release = (sums + torch.randn_like(sums)) / len(batch)
+    streams, width = Streams.from_seed(0), sums.shape[1]
+    noise = torch.stack([gaussian(width, 1.0, streams.generator("noise", c)) for c in range(clients)])
+    release = (sums + noise) / len(batch)
     for key, step in zip(active, release.split([local.tensors[k][0].numel() for k in active], 1), strict=True):
         local.tensors[key].sub_(1e-6 * step.reshape(local.tensors[key].shape).float())
 
@@ -58,6 +65,24 @@ def plain_step(engine: Engine, shared: Adapter, factors: str, batch: Split) -> N
     loss = F.cross_entropy(engine.scores(leaves, batch.inputs), batch.labels)
     for key, gradient in zip(active, torch.autograd.grad(loss, [leaves[k] for k in active]), strict=True):
         shared.tensors[key].sub_(1e-6 * gradient)
+
+
+def peft_step(task: Task, rank: int, factors: str, batch: Split) -> Callable[[], None]:
+    """An ordinary step as the libraries take it: PEFT's LoRA, the head, torch's SGD."""
+    config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=list(task.targets))
+    model = peft.get_peft_model(copy.deepcopy(task.backbone).eval(), config)  # type: ignore[arg-type]
+    for name, parameter in model.named_parameters():
+        trains_a = "lora_A" in name and "A" in factors
+        parameter.requires_grad_(trains_a or "lora_B" in name or f".{task.head}." in f".{name}")
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=1e-6)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        F.cross_entropy(logits(model.base_model.model, batch.inputs), batch.labels).backward()
+        optimiser.step()
+
+    return step
 
 
 def ratio(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float, float]:
@@ -78,15 +103,17 @@ def clock(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def private_over_plain(task: Task, rank: int, factors: str, samples: int) -> tuple[float, float, float]:
-    """The first row of the table."""
+def private_over(other: str, task: Task, rank: int, factors: str, samples: int) -> tuple[float, float, float]:
+    """A private step over an ordinary one, "PEFT's" or "plain"."""
     engine, local = prepared(rank, task, 8)
     shared = Adapter({key: value[0].clone() for key, value in local.tensors.items()}, 1.0)
     batch = task.train.select(torch.arange(samples))
     owner = torch.arange(samples) % 8
-    return ratio(
-        lambda: private_step(engine, local, factors, batch, owner), lambda: plain_step(engine, shared, factors, batch)
-    )
+    ordinary = {
+        "PEFT's": peft_step(task, rank, factors, batch),
+        "plain": lambda: plain_step(engine, shared, factors, batch),
+    }
+    return ratio(lambda: private_step(engine, local, factors, batch, owner), ordinary[other])
 
 
 def together(task: Task, rank: int, clients: int, each: int) -> tuple[float, float, float]:
@@ -151,11 +178,10 @@ def main() -> None:
     task = load_task("digits")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     print(f"{'measure':<58}{'ratio':>7}{'s':>9}{'s':>9}")
-    for rank in (1, 4, 8, 32):
-        for factors in ("B", "AB"):
-            values = private_over_plain(task, rank, factors, options.samples)
-            print(f"{f'private / plain step, rank {rank}, trains {factors}, {options.samples} samples':<58}", end="")
-            print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
+    for other, rank, factors in itertools.product(("PEFT's", "plain"), (1, 4, 8, 32), ("B", "AB")):
+        values = private_over(other, task, rank, factors, options.samples)
+        print(f"{f'private / {other} step, rank {rank}, trains {factors}, {options.samples} samples':<58}", end="")
+        print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
     for clients in (2, 8, 32, 64):
         values = together(task, 4, clients, 16)
         print(f"{f'one after another / together, {clients} clients of 16 samples':<58}", end="")
