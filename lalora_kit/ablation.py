@@ -11,7 +11,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lalora_kit.grid import AXES, RATE, SEEDS, Cell, cell
+from lalora_kit.grid import AXES, RATE, SEEDS, cell
+from lalora_kit.trials import Cell
 
 Runs = Mapping[Cell, Sequence[float]]
 LEAST_SEEDS = 3

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lalora_kit.ablation import best, cliff, gain, line
-from lalora_kit.grid import Cell
+from lalora_kit.trials import Cell
 
 FIRST = Cell("la-lora", 0.5, 3.0, 4, 8, 0)
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from lalora_kit import grid
-from lalora_kit.grid import Cell
+from lalora_kit import grid, trials
 from lalora_kit.methods import METHODS
+from lalora_kit.trials import Cell
 
-MADE = {"made": "m", "command": "c", "task": {"data": "d"}, "settings": {"rounds": 10}}
+MADE = {"made": "m", "command": "c", "task": {"task": "digits", "data": "d"}, "settings": {"rounds": 10}}
 FIRST = Cell("la-lora", 0.5, 3.0, 4, 8, 0)
 
 
@@ -29,8 +29,8 @@ def inline(monkeypatch):
             ran.append(cell)
             return type("Job", (), {"result": lambda self: {**cell.to_json(), "curve": [0.1, cell.rank / 100]}})()
 
-    monkeypatch.setattr(grid, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(grid, "as_completed", list)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(trials, "as_completed", list)
     return ran
 
 
@@ -64,12 +64,12 @@ def test_settings_of_a_cell_are_the_defaults_but_for_what_it_varies():
 
 def test_it_goes_on_where_it_stopped_even_after_a_torn_line(inline, tmp_path):
     path, more = tmp_path / "grid.jsonl", replace(FIRST, epsilon=math.inf, seed=1)
-    grid.ensure([FIRST], MADE, path, 1)
+    trials.ensure([FIRST], MADE, path, 1)
     with path.open("a") as file:
         file.write('{"method": "la-lo')
-    grid.ensure([FIRST, more], MADE, path, 1)
+    trials.ensure([FIRST, more], MADE, path, 1)
     assert inline == [FIRST, more]
-    assert grid.load(path) == {FIRST: [0.1, 0.04], more: [0.1, 0.04]}
+    assert trials.curves(path) == {FIRST: [0.1, 0.04], more: [0.1, 0.04]}
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["made"] for line in lines] == ["m", "m", "m"] and lines[0] == MADE
 
@@ -77,17 +77,34 @@ def test_it_goes_on_where_it_stopped_even_after_a_torn_line(inline, tmp_path):
 @pytest.mark.parametrize("name", ["task", "settings"])
 def test_runs_that_do_not_compare_are_refused(inline, tmp_path, name):
     path = tmp_path / "grid.jsonl"
-    grid.ensure([FIRST], MADE, path, 1)
+    trials.ensure([FIRST], MADE, path, 1)
     with pytest.raises(ValueError, match=f"was made with another {name}.*delete it"):
-        grid.ensure([FIRST], {**MADE, name: {"other": 1}}, path, 1)
+        trials.ensure([FIRST], {**MADE, name: {"other": 1}}, path, 1)
+
+
+def test_a_method_of_ones_own_is_found_by_its_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from lalora_kit.methods import Method\n"
+        "from lalora_kit.methods.method import B\n"
+        "MINE = Method('mine', 'unpublished', lambda round, step: B)\n"
+    )
+    assert trials.find(f"{file}:MINE").name == "mine"
+    with pytest.raises(ValueError, match="holds no Method named 'YOURS'; it holds MINE"):
+        trials.find(f"{file}:YOURS")
+    with pytest.raises(ValueError, match="there is no file"):
+        trials.find("nowhere.py:MINE")
+    with pytest.raises(ValueError, match="la-lora"):
+        trials.find("la-lara")
 
 
 def test_one_run_and_what_it_was_made_with(monkeypatch):
-    monkeypatch.setattr(grid, "DEFAULTS", replace(grid.DEFAULTS, rounds=1, local_steps=2))
-    monkeypatch.setattr(Cell, "settings", property(lambda c: replace(grid.DEFAULTS, seed=c.seed, rank=c.rank)))
-    result = grid.train(replace(FIRST, rank=1))
+    monkeypatch.setattr(trials, "DEFAULTS", replace(trials.DEFAULTS, rounds=1, local_steps=2))
+    monkeypatch.setattr(Cell, "settings", property(lambda c: replace(trials.DEFAULTS, seed=c.seed, rank=c.rank)))
+    result = trials.train(replace(FIRST, rank=1), probe=True)
     assert len(result["curve"]) == 1 and result["rank"] == 1 and result["noise_multiplier"] > 0
-    made = grid.made_with()
+    assert -1 <= result["coupling"] <= 1 and result["lambda_weights"] > 0 and result["moved"] > 0
+    made = trials.made_with("c")
     assert made["settings"]["rounds"] == 1 and not {"rank", "seed"} & set(made["settings"])
     assert made["task"]["task"] == "digits" and made["versions"]["torch"] and len(made["made"]) == 16
 
