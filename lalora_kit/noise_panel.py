@@ -7,22 +7,20 @@ what more clients means: the same people in more hands, or more people.
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import ipywidgets as W
 import plotly.graph_objects as go
-from IPython.display import display
 
-from lalora_kit import figures_noise, lesson
+from lalora_kit import figures_noise
 from lalora_kit.adapters import Adapter
 from lalora_kit.amplification import crossover, expected_noise
-from lalora_kit.background import Debounce
 from lalora_kit.figures_noise import SWITCH, NoiseView
+from lalora_kit.panel import Panel, Shown, Values
 from lalora_kit.privacy import safe_noise_multiplier
 from lalora_kit.settings import Settings
-from lalora_kit.widgets import clients_slider, epsilon_slider, error_html, facts_html, show_figure, slim
+from lalora_kit.widgets import slim, three_sliders
 
 POINTS = 15  # of a line from one end of the axis to the other
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
@@ -82,7 +80,7 @@ def noise_view(adapter: Adapter, settings: Settings, *, held: float, people: int
     )
 
 
-class NoisePanel:
+class NoisePanel(Panel):
     """ε, rank, clients and the switch, one figure, the facts. Headless: one figure and a line of text.
 
     Args:
@@ -94,94 +92,53 @@ class NoisePanel:
     def __init__(self, adapters: Mapping[int, Adapter], settings: Settings, people: int, *, mode: str = "auto") -> None:
         if settings.rank not in adapters:
             raise ValueError(f"rank={settings.rank} has no adapter here ({sorted(adapters)}); pass one of that rank")
-        self.adapters, self.start, self.settings, self.people = dict(adapters), settings, settings, people
-        self.held, self.own, self.mode = people / settings.clients, False, lesson.mode(mode)
-        self.lock = threading.RLock()
-        self.view = self._look()
-        if self.mode == "live":
-            self._build()
+        self.adapters, self.settings, self.people = dict(adapters), settings, people
+        self.held = people / settings.clients
+        start = {name: getattr(settings, name) for name in ("epsilon", "rank", "clients")}
+        super().__init__({**start, "switch": SWITCH[0]}, mode=mode)
 
-    def show(self) -> None:
-        """Display the panel, or, headless, what it shows."""
-        if self.mode == "live":
-            display(self.box)
-            return
-        show_figure(figures_noise.noise_figure(self.view))
-        print("\n".join(f"{name}: {value}" for name, value in self.facts()))
-        print(CAUTION)
-
-    def facts(self) -> list[tuple[str, str]]:
-        """What the numbers are now, as `(name, value)` texts."""
-        step, run = self.view.step[0], self.view.run[0]
-        held = self.held if self.own else self.people / self.settings.clients
-        sigma = sampling(self.settings, held)[1]
-        crossing = self.view.crossing
-        return [
-            ("σ, noise multiplier", f"{sigma:.3g} (conservative)"),
-            ("samples a site holds", f"{held:,.0f}"),
-            ("noise per entry, one averaged step", f"{step:.3g}"),
-            (f"after {self.settings.rounds} rounds", f"{run:.3g}"),
-            ("crossing", f"{crossing:.3g}" if math.isfinite(crossing) else "none"),
-        ]
-
-    def move(self) -> None:
-        """Take over the controls' values and redraw."""
-        with self.lock:
-            values = {name: control.value for name, control in self.controls.items()}
-            self.settings, self.own = replace(self.settings, **values), self.switch.value == SWITCH[1]
-            self.view = self._look()
-            with self.figure.batch_update():
-                for trace, data in zip(self.figure.data, figures_noise.noise_data(self.view), strict=True):
-                    trace.update(data)
-                self.figure.layout.title.text = figures_noise.noise_title(self.view)
-            self._tell()
-        self._settle()
-
-    def reset(self) -> None:
-        """The controls back to where they started."""
-        for name, control in self.controls.items():
-            control.value = getattr(self.start, name)
-        self.switch.value = SWITCH[0]
-
-    def _look(self) -> NoiseView:
-        adapter = self.adapters[self.settings.rank]
-        return noise_view(adapter, self.settings, held=self.held, people=self.people, own=self.own)
-
-    def _tell(self, failure: Exception | None = None) -> None:
-        self.text.value = facts_html(self.facts(), READY, CAUTION)
-        self.error.value = error_html(failure)
-
-    def _build(self) -> None:
-        ranks = W.SelectionSlider(
-            options=sorted(self.adapters), value=self.start.rank, description="rank", layout=slim()
-        )
-        self.controls: dict[str, W.Widget] = {
-            "epsilon": epsilon_slider(self.start.epsilon),
-            "rank": ranks,
-            "clients": clients_slider(self.start.clients),
+    def make_controls(self) -> dict[str, W.ValueWidget]:
+        """The three sliders, the ranks those at hand, and the switch."""
+        ranks = sorted(self.adapters)
+        return {
+            **three_sliders(self.start),
+            "rank": W.SelectionSlider(options=ranks, value=self.start["rank"], description="rank", layout=slim()),
+            "switch": W.ToggleButtons(options=SWITCH, value=SWITCH[0], style={"button_width": "auto"}),
         }
-        self.switch = W.ToggleButtons(options=SWITCH, value=SWITCH[0], style={"button_width": "auto"})
-        self.button = W.Button(description="Reset", icon="undo")
-        self.figure = go.FigureWidget(figures_noise.noise_figure(self.view))
-        self.text, self.error = W.HTML(), W.HTML()
-        # A reload of the page shows the first figure unless the last one is told so.
-        self._settle = Debounce(0.5, self.figure._repr_mimebundle_, self.lock)
-        for control in (*self.controls.values(), self.switch):
-            control.observe(self._guarded(self.move), "value")
-        self.button.on_click(self._guarded(self.reset))
-        row = W.Layout(flex_flow="row wrap")
-        rows = [W.HBox(row_of, layout=row) for row_of in ([*self.controls.values()], [self.switch, self.button])]
-        self.box = W.VBox([*rows, self.text, self.error, self.figure])
-        self._tell()
 
-    def _guarded(self, action: Callable[[], object]) -> Callable[[object], None]:
-        """`action` as a callback whose failure the panel shows: Jupyter would hide it in a log."""
+    def draw(self, values: Values) -> go.Figure:
+        """The disturbance of W on the left, the number of clients on the right."""
+        return figures_noise.noise_figure(self.view(values))
 
-        def callback(_: object) -> None:
-            try:
-                action()
-            except Exception as failure:
-                with self.lock:
-                    self._tell(failure)
+    def redraw(self, values: Values) -> Shown:
+        """The closed forms at the controls' values."""
+        now = self.view(values)
+        return Shown(
+            traces=figures_noise.noise_data(now),
+            title=figures_noise.noise_title(now),
+            status=READY,
+            facts=self.facts(values, now),
+            notes=[CAUTION],
+        )
 
-        return callback
+    def view(self, values: Values) -> NoiseView:
+        """What the figure shows at the controls' values."""
+        settings, own = self.at(values)
+        return noise_view(self.adapters[settings.rank], settings, held=self.held, people=self.people, own=own)
+
+    def at(self, values: Values) -> tuple[Settings, bool]:
+        """Settings, and whether each site brings its own people."""
+        moved = {name: value for name, value in values.items() if name != "switch"}
+        return replace(self.settings, **moved), values["switch"] == SWITCH[1]
+
+    def facts(self, values: Values, view: NoiseView) -> list[tuple[str, str]]:
+        """What the numbers are now, as `(name, value)` texts."""
+        settings, own = self.at(values)
+        held = self.held if own else self.people / settings.clients
+        return [
+            ("σ, noise multiplier", f"{sampling(settings, held)[1]:.3g} (conservative)"),
+            ("samples a site holds", f"{held:,.0f}"),
+            ("noise per entry, one averaged step", f"{view.step[0]:.3g}"),
+            (f"after {settings.rounds} rounds", f"{view.run[0]:.3g}"),
+            ("crossing", f"{view.crossing:.3g}" if math.isfinite(view.crossing) else "none"),
+        ]

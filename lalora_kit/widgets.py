@@ -1,24 +1,24 @@
-"""Widgets: sliders, buttons and one live figure. They ask, and show; what they show is computed elsewhere.
-
-Live, a panel holds *one* `FigureWidget` (5 MB each on the wire). Headless, the same cell leaves one plain figure
-and a line of text. Callbacks run in several threads, so one lock guards every change of figure and state.
-"""
+"""Widgets: sliders, predictions, a training's panel. They ask, and show; what they show is computed elsewhere."""
 
 from __future__ import annotations
 
 import html
 import math
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as W
 import plotly.graph_objects as go
-import plotly.io as pio
 from IPython.display import display
 
 from lalora_kit import figures, lesson
 from lalora_kit.live import LiveTraining
+from lalora_kit.panel import LivePanel, Shown, Values, show_figure
+
+__all__ = [
+    "TrainingPanel", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider", "reveal",
+    "show_figure", "slim", "three_sliders", "view",
+]  # fmt: skip
 
 RANKS = (1, 2, 4, 8, 16, 32)
 MOST_CLIENTS = 64
@@ -52,9 +52,13 @@ def choice_slider(options: Sequence[float], value: float, description: str) -> W
     return W.SelectionSlider(options=known, value=float(value), description=description, layout=slim())
 
 
-def show_figure(figure: go.Figure) -> None:
-    """Show a static figure as its JSON, which JupyterLab and the HTML pages draw: small, and without network."""
-    pio.show(figure, renderer="plotly_mimetype")
+def three_sliders(start: Mapping[str, Any]) -> dict[str, W.ValueWidget]:
+    """ε, rank and clients, by the names that `Settings` gives them."""
+    return {
+        "epsilon": epsilon_slider(start["epsilon"]),
+        "rank": rank_slider(start["rank"]),
+        "clients": clients_slider(start["clients"]),
+    }
 
 
 def predict(question: str, options: Sequence[str], default: str, *, mode: str = "auto") -> lesson.Prediction:
@@ -92,7 +96,7 @@ def reveal(prediction: lesson.Prediction, answer: str) -> None:
     display(line)
 
 
-class TrainingPanel:
+class TrainingPanel(LivePanel):
     """The widgets of a `LiveTraining`: ε, rank and clients, Run, Stop, Reset, Next seed, one figure, the facts.
 
     Headless it trains once if there is nothing to show yet, and leaves one figure and a line of text. What the figure
@@ -107,85 +111,29 @@ class TrainingPanel:
     def __init__(
         self, training: LiveTraining, *, extra: Mapping[str, W.ValueWidget] | None = None, mode: str = "auto"
     ) -> None:
-        self.training, self.extra, self.mode = training, dict(extra or {}), lesson.mode(mode)
-        if self.mode == "live":
-            self._build()
+        self.extra = dict(extra or {})
+        moved = ("epsilon", "rank", "clients", *self.extra)
+        super().__init__(training, {name: getattr(training.start, name) for name in moved}, mode=mode)
 
-    def show(self) -> None:
-        """Display the panel, or, headless, what it shows."""
-        if self.mode == "live":
-            display(self.box)
-            return
-        self.training.complete()
-        show_figure(figures.training_figure(view(self.training)))
-        facts = [f"{name}: {value}" for name, value in self.training.facts()]
-        print("\n".join(filter(None, [*facts, self.training.caution])))
+    def make_controls(self) -> dict[str, W.ValueWidget]:
+        """The three, and what the lesson adds."""
+        return {**three_sliders(self.start), **self.extra}
 
-    def _build(self) -> None:
-        training, start = self.training, self.training.start
-        self.controls = {
-            "epsilon": epsilon_slider(start.epsilon),
-            "rank": rank_slider(start.rank),
-            "clients": clients_slider(start.clients),
-            **self.extra,
-        }
-        actions = {
-            "Run": (training.run, "play"),
-            "Stop": (training.stop, "stop"),
-            "Next seed": (training.next_seed, "random"),
-            "Reset": (self._reset, "undo"),
-        }
-        self.buttons = {name: W.Button(description=name, icon=icon) for name, (_, icon) in actions.items()}
-        self.figure, self.facts, self.error = (
-            go.FigureWidget(figures.training_figure(view(training))),
-            W.HTML(),
-            W.HTML(),
+    def draw(self, values: Values) -> go.Figure:
+        """Rounds on the left, noise on the right."""
+        return figures.training_figure(view(self.training))
+
+    def redraw(self, values: Values) -> Shown:
+        """The training's state; it has the values already."""
+        training, now = self.training, view(self.training)
+        return Shown(
+            traces=figures.training_data(now),
+            title=figures.training_title(now),
+            status=training.status,
+            facts=training.facts(),
+            notes=[training.caution],
+            error=training.error,
         )
-        for control in self.controls.values():
-            control.observe(self._guarded(self._moved), "value")
-        for name, (action, _) in actions.items():
-            self.buttons[name].on_click(self._guarded(action))
-        row = W.Layout(flex_flow="row wrap")
-        rows = [W.HBox(list(kinds.values()), layout=row) for kinds in (self.controls, self.buttons)]
-        self.box = W.VBox([*rows, self.facts, self.error, self.figure])
-        self.was_running = False
-        training.on_change = self._redraw
-        self._redraw()
-
-    def _guarded(self, action: Callable[[], object]) -> Callable[[object], None]:
-        """`action` as a callback whose failure the panel shows: Jupyter would hide it in a log."""
-
-        def callback(_: object) -> None:
-            try:
-                action()
-            except Exception as failure:
-                self.training.fail(failure)
-
-        return callback
-
-    def _moved(self) -> None:
-        self.training.move({name: control.value for name, control in self.controls.items()})
-
-    def _reset(self) -> None:
-        start = self.training.start
-        self.training.stop()
-        for name, control in self.controls.items():
-            control.value = getattr(start, name)
-        self.training.reset()
-
-    def _redraw(self) -> None:
-        """Bring the live figure and the text up to the training's state, under its lock."""
-        with self.training.lock:
-            now = view(self.training)
-            with self.figure.batch_update():
-                for trace, data in zip(self.figure.data, figures.training_data(now), strict=True):
-                    trace.update(data)
-                self.figure.layout.title.text = figures.training_title(now)
-            if self.was_running and not self.training.running:
-                self.figure._repr_mimebundle_()  # else a reload of the page shows the first figure
-            self.was_running = self.training.running
-            self.facts.value = facts_html(self.training.facts(), self.training.status, self.training.caution)
-            self.error.value = error_html(self.training.error)
 
 
 def view(training: LiveTraining) -> figures.TrainingView:
@@ -201,29 +149,4 @@ def view(training: LiveTraining) -> figures.TrainingView:
         reference=training.reference,
         lens=training.lens,
         seen=training.seen,
-    )
-
-
-def facts_html(facts: Sequence[tuple[str, str]], status: str, caution: str) -> str:
-    """Status, and facts as a row of small labelled values; `caution` says why the ε among them is no guarantee."""
-    cells = "".join(
-        f"<div style='margin-right:28px'><div style='font-size:85%;color:#555'>{html.escape(name)}</div>"
-        f"<b>{html.escape(value)}</b></div>"
-        for name, value in facts
-    )
-    return (
-        f"<div role='status' style='line-height:1.4'>{html.escape(status)}"
-        f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{cells}</div>"
-        f"<i style='font-size:85%;color:#555'>{html.escape(caution)}</i></div>"
-    )
-
-
-def error_html(failure: Exception | None) -> str:
-    """A failure in red, its place folded away; nothing if there is none."""
-    if failure is None:
-        return ""
-    trace = html.escape("".join(traceback.format_exception(failure)))
-    return (
-        f"<b role='alert' style='color:#b00020'>{html.escape(f'{type(failure).__name__}: {failure}')}</b>"
-        f"<details><summary>where it happened</summary><pre>{trace}</pre></details>"
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lalora_kit import noise_panel, widgets
+from lalora_kit import noise_panel
 from lalora_kit.amplification import expected_noise, fresh_layer
 from lalora_kit.figures_noise import SWITCH
 from lalora_kit.noise_panel import NoisePanel, averaged_noise, noise_std, sampling
@@ -21,7 +21,7 @@ PEOPLE = 800
 def panel():
     panel = NoisePanel(ADAPTERS, SETTINGS, PEOPLE, mode="live")
     yield panel
-    panel._settle.cancel()
+    panel.keep.cancel()
 
 
 def noise(panel):
@@ -47,11 +47,11 @@ def test_the_switch_tells_the_two_half_truths(panel):
     before = noise(panel)
     panel.controls["clients"].value = 32
     assert noise(panel) == pytest.approx(2 * before)  # √(32/8), the same people
-    panel.switch.value = SWITCH[1]
+    panel.controls["switch"].value = SWITCH[1]
     assert noise(panel) == pytest.approx(before / 2)
     assert "100" in panel.text.value  # what a site holds
-    panel.button.click()
-    assert noise(panel) == before and panel.switch.value == SWITCH[0]
+    panel.buttons["Reset"].click()
+    assert noise(panel) == before and panel.controls["switch"].value == SWITCH[0]
 
 
 def test_epsilon_moves_the_marks_and_rank_lifts_the_line(panel):
@@ -79,7 +79,7 @@ def test_a_failure_is_shown_in_the_panel(panel, monkeypatch):
 
 def test_headless_leaves_one_figure_and_text(capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets.pio, "show", lambda figure, renderer: shown.append(figure))
+    monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append(figure))
     NoisePanel(ADAPTERS, SETTINGS, PEOPLE, mode="headless").show()
     assert len(shown) == 1 and "conservative" in capsys.readouterr().out
 

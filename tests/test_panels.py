@@ -74,6 +74,7 @@ def test_a_lens_is_what_the_panel_draws(task, probe, r):
     assert training.join(60) and training.error is None
     assert len(training.records) == 1 and training.seen[training.records[0]].points[0][1] > 0
     assert "η 1.0" in training.name
+    panel.keep.cancel()
 
 
 def test_without_a_lens_a_panel_draws_accuracy(task, r):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lalora_kit import METHODS, Settings, grid, live, load_task, widgets
+from lalora_kit import METHODS, Settings, grid, live, load_task
 from lalora_kit.live import LiveTraining
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.privacy import Ledger
@@ -38,10 +38,11 @@ def panel(task, loop):
     for _ in range(20):
         loop.gate.release()
     assert panel.training.join(20)
+    panel.keep.cancel()
 
 
 def test_a_run_that_ends_leaves_its_dot_in_the_grid_of_its_method(panel, loop):
-    panel.choice.value = "rolora"
+    panel.controls["method"].value = "rolora"
     panel.controls["learning_rate"].value = 2.0
     assert panel.figure.data[1].y == (0.9,), "nothing has been trained yet"
     panel.buttons["Run"].click()
@@ -59,7 +60,7 @@ def test_a_stopped_run_leaves_no_dot(panel, loop):
     panel.buttons["Run"].click()
     panel.buttons["Stop"].click()
     assert len(panel.dots) == 1 and "Stopped" in panel.text.value
-    panel.choice.value = "rolora"
+    panel.controls["method"].value = "rolora"
     panel.buttons["Run"].click()  # the run cut short does not push out the whole one
     assert panel.figure.data[0].y == (0.9,) and panel.figure.data[0].name == "before: la-lora"
     panel.buttons["Stop"].click()
@@ -75,7 +76,7 @@ def test_a_failure_is_shown(panel, monkeypatch):
 
 def test_headless_leaves_one_figure_and_text(task, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets.pio, "show", lambda figure, renderer: shown.append(figure))
+    monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append(figure))
     make(task, "headless").show()
     assert len(shown) == 1 and "ε of this run" in capsys.readouterr().out
 

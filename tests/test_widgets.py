@@ -38,6 +38,7 @@ def panel(task, loop):
     for _ in range(2 * MOVES):
         loop.gate.release()
     assert panel.training.join(20)
+    panel.keep.cancel()
 
 
 def dot(panel):
@@ -61,7 +62,7 @@ def test_each_slider_moves_the_dot(panel, control, value):
     before, curve = dot(panel), panel.figure.data[2].y
     panel.controls[control].value = value
     assert dot(panel) != before and panel.figure.data[2].y == curve
-    assert "conservative" in panel.facts.value
+    assert "conservative" in panel.text.value
 
 
 def test_buttons_run_stop_and_reset(panel, loop):
@@ -69,10 +70,10 @@ def test_buttons_run_stop_and_reset(panel, loop):
     assert len(panel.figure.data[2].x) == 0 and panel.figure.data[1].y == (0.9,)
     panel.controls["rank"].value = 8
     panel.buttons["Stop"].click()
-    assert "Stopped" in panel.facts.value
+    assert "Stopped" in panel.text.value
     panel.buttons["Reset"].click()
     assert panel.controls["rank"].value == 2 and panel.figure.data[2].y == (0.9,)
-    assert "Ready" in panel.facts.value
+    assert "Ready" in panel.text.value
 
 
 def test_a_failure_is_shown_in_the_panel(panel, monkeypatch):
@@ -82,7 +83,7 @@ def test_a_failure_is_shown_in_the_panel(panel, monkeypatch):
     monkeypatch.setattr(live, "outlook", broken)
     panel.controls["epsilon"].value = 0.1
     assert "ValueError: epsilon=0.1 &lt;is&gt; not reachable" in panel.error.value
-    assert "Failed" in panel.facts.value
+    assert "Failed" in panel.text.value
     monkeypatch.undo()
     panel.controls["epsilon"].value = 1.0
     assert panel.error.value == ""
@@ -116,7 +117,7 @@ def test_moves_from_several_threads_leave_figure_and_state_in_step(panel, loop):
 
 def test_headless_leaves_one_small_figure_and_text(task, capsys, monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets.pio, "show", lambda figure, renderer: shown.append((figure, renderer)))
+    monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append((figure, renderer)))
     training = LiveTraining(task, METHODS["la-lora"], SETTINGS, ledger=Ledger(), first=[fake_round(1, 0.9)])
     widgets.TrainingPanel(training, mode="headless").show()
     [(figure, renderer)] = shown

@@ -1,0 +1,76 @@
+"""What every panel has: a subclass says its controls, what their values show, and the first figure."""
+
+import threading
+
+import plotly.graph_objects as go
+import pytest
+
+from lalora_kit.panel import Panel, Shown, facts_html
+from lalora_kit.privacy import odds
+from lalora_kit.widgets import epsilon_slider
+
+
+class Odds(Panel):
+    """The example of the docstring, with a failure on demand."""
+
+    def make_controls(self):
+        return {"epsilon": epsilon_slider(self.start["epsilon"])}
+
+    def redraw(self, values):
+        if values["epsilon"] == 10:
+            raise ValueError("no <ten>")
+        bound = odds(values["epsilon"])
+        notes = ["at most", "", f"<{bound:.0%}>"]
+        layout = {"xaxis": {"title": {"text": f"{values['epsilon']:g}"}}}
+        point = {"x": [values["epsilon"]], "y": [bound]}
+        return Shown([point], f"{bound:.0%}", "Move.", [("bound", f"{bound:.2f}")], notes, layout)
+
+    def draw(self, values):
+        [point] = self.redraw(values).traces
+        return go.Figure(go.Scatter(point))
+
+
+@pytest.fixture
+def panel():
+    panel = Odds({"epsilon": 1.0}, mode="live")
+    yield panel
+    panel.keep.cancel()
+
+
+def test_a_move_changes_traces_title_layout_and_text_and_reset_goes_back(panel):
+    assert "0.73" in panel.text.value and panel.figure.data[0].x == (1.0,)
+    panel.controls["epsilon"].value = 3.0
+    assert panel.figure.data[0].x == (3.0,) and panel.figure.data[0].y == (odds(3.0),)
+    assert panel.figure.layout.title.text == "95%" and panel.figure.layout.xaxis.title.text == "3"
+    assert "0.95" in panel.text.value and "at most<br>&lt;95%&gt;" in panel.text.value
+    panel.buttons["Reset"].click()
+    assert panel.controls["epsilon"].value == 1.0 and panel.figure.data[0].x == (1.0,)
+
+
+def test_a_failure_is_shown_and_the_next_move_takes_it_away(panel):
+    panel.controls["epsilon"].value = 10.0
+    assert "ValueError: no &lt;ten&gt;" in panel.error.value and panel.figure.data[0].x == (1.0,)
+    panel.controls["epsilon"].value = 2.0
+    assert panel.error.value == "" and panel.figure.data[0].x == (2.0,)
+
+
+def test_the_picture_is_kept_for_a_reload_once_a_move_has_rested(panel):
+    kept = threading.Event()
+    panel.figure.observe(lambda _: kept.set(), "_widget_data")
+    panel.controls["epsilon"].value = 3.0
+    assert not kept.is_set()
+    assert kept.wait(20) and list(panel.figure._widget_data[0]["x"]) == [3.0]
+
+
+def test_headless_leaves_one_figure_and_text(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append((figure, renderer)))
+    panel = Odds({"epsilon": 1.0}, mode="headless")
+    panel.show()
+    [(figure, renderer)] = shown
+    assert type(figure) is go.Figure and renderer == "plotly_mimetype" and not hasattr(panel, "controls")
+    assert capsys.readouterr().out == "bound: 0.73\nat most\n<73%>\n"
+
+
+def test_without_notes_there_is_no_empty_line():
+    assert "<br>" not in facts_html([], "Ready", ["", "one", ""])
