@@ -26,7 +26,7 @@ ORDER = [
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "audit"),
     *("lesson", "lens", "figures", "figures_coupling", "figures_sharpness", "background", "live", "panels"),
     *("panel", "widgets"),
-    *("trials", "grid", "ablation", "claims", "figures_noise", "figures_ablation", "noise_panel", "rate_panel"),
+    *("trials", "grid", "ablation", "claims", "verdicts", "claim_runs", "figures_noise", "figures_ablation", "noise_panel", "rate_panel"),
     *("kernel", "execute", "pages", "book"),
     *("presets", "doctor", "assets", "cli", "__main__"),
 ]
