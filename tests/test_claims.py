@@ -1,0 +1,215 @@
+"""The claims on trial: the statistics against scipy, the rule on made-up runs, and the shipped table."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lalora_kit import claim_runs, grid, trials
+from lalora_kit.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
+from lalora_kit.methods import METHODS
+from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, Effect, holm, judge, run_of, tuned
+
+PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
+
+
+def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
+    """Runs for all cells that the claims could ask for, from `accuracy(cell)`."""
+    arms = {arm for c in claims for arm in (*c.arms, c.control or c.other, "head-only")}
+    cells = {
+        run_of(arm, rate, epsilon, seed)
+        for arm in arms
+        for rate in RATES
+        for c in claims
+        for epsilon in c.epsilons
+        for seed in (*seeds, *TUNING_SEEDS)
+    }
+    return {cell: {"curve": [accuracy(cell)]} for cell in cells}
+
+
+def wobble(cell, spread=0.004):
+    """A small number that only the run decides."""
+    return spread * np.random.default_rng([ord(c) for c in repr(cell)]).standard_normal()
+
+
+def test_an_effect_is_scipys_paired_test():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 2, 7), rng.normal(0, 2, 7)
+    found, expected = Effect.of(list(one - other), 1.0), stats.ttest_rel(one, other)
+    interval = expected.confidence_interval(0.95)
+    assert (found.p, found.low, found.high) == pytest.approx((expected.pvalue, interval.low, interval.high))
+    below = stats.ttest_1samp(one - other, 1.0, alternative="less")
+    assert found.p_as_large == pytest.approx(below.pvalue) and found.seeds == 7
+
+
+def test_what_can_be_detected_is_detected_four_times_in_five():
+    n = 20
+    spread = np.arange(n) - np.mean(range(n))
+    size = Effect.of(list(spread / np.std(spread, ddof=1)), 1.0).detectable  # where the standard deviation is 1
+    found = [Effect.of(list(x), 1.0).p < 0.05 for x in np.random.default_rng(1).normal(size, 1, (2000, n))]
+    assert 0.76 < np.mean(found) < 0.86
+
+
+@pytest.mark.parametrize(("values", "figures"), [([], 0), ([1.0], 1), ([math.nan, 2.0], 1)])
+def test_too_few_seeds_have_no_interval(values, figures):
+    found = Effect.of(values, 1.0)
+    assert found.seeds == figures and math.isnan(found.p) and math.isnan(found.low)
+
+
+def test_the_same_difference_in_every_seed():
+    assert Effect.of([2.0, 2.0], 5.0).p == 0 and Effect.of([0.0, 0.0], 5.0).p == 1
+
+
+def test_holm_on_a_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, math.nan, 0.02])[::2] == pytest.approx([0.5, 0.04])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (lambda c: 0.5 + 0.1 * (c.method == "la-lora") + wobble(c), "holds"),
+        # The other is as good at a lower rate: a lead at the default rate is no more than a smaller step.
+        (
+            lambda c: 0.6 - 0.2 * (c.method == "dp-lora" and c.learning_rate > 0.3) + wobble(c),
+            "holds only at equal learning rate",
+        ),
+        (lambda c: 0.5 + wobble(c), "ruled out above"),
+        (lambda c: 0.5 + wobble(c, 0.15), "too few seeds to say"),
+        (lambda c: 0.5 - 0.05 * (c.method == "la-lora") + wobble(c), "ruled out above -"),
+    ],
+)
+def test_the_rule(accuracy, verdict):
+    [row] = judge(made_up(accuracy), [PLAIN])
+    assert row.verdict.startswith(verdict), row
+
+
+def test_no_claim_holds_where_there_is_nothing():
+    """The chance that any of 12 rows holds on noise, which Holm keeps at 5 %: 15 of 300 expected, 28 is p < 0.002."""
+    rng, false = np.random.default_rng(3), 0
+    claims = [replace(PLAIN, key=str(i), epsilon=float(i + 1)) for i in range(12)]
+    cells = list(made_up(lambda c: 0.0, claims))
+    for _ in range(300):
+        runs = {c: {"curve": [x]} for c, x in zip(cells, rng.normal(0.5, 0.03, len(cells)), strict=True)}
+        false += any(row.verdict == "holds" for row in judge(runs, claims))
+    assert false <= 28
+
+
+def test_rates_are_chosen_on_seeds_that_are_not_reported():
+    runs = made_up(lambda c: 0.5 + 0.1 * (c.learning_rate == 1.0) * (c.seed in TUNING_SEEDS))
+    assert tuned(runs, "dp-lora", 3) == 1.0
+    spoiled = {c: {"curve": [0.9]} if c.seed in SEEDS and c.learning_rate == 2 else line for c, line in runs.items()}
+    assert tuned(spoiled, "dp-lora", 3) == 1.0
+    del spoiled[run_of("dp-lora", 2.0, 3, TUNING_SEEDS[0])]
+    assert math.isnan(tuned(spoiled, "dp-lora", 3)), "a grid with a hole chooses nothing"
+
+
+def test_a_growth_takes_off_the_other_epsilon():
+    claim = replace(PLAIN, epsilon=1, less=3.0)
+    lead = {1: 0.09, 3: 0.02}
+    [row] = judge(made_up(lambda c: 0.5 + lead[c.epsilon] * (c.method == "la-lora"), [claim]), [claim])
+    assert row.equal.mean == pytest.approx(7)
+
+
+def test_a_probe_counts_only_where_both_runs_have_it():
+    claim = replace(PLAIN, unit=COSINE, control=None)
+    runs = made_up(lambda c: 0.5, [claim])
+    [row] = judge(runs, [claim])
+    assert row.equal.seeds == 0 and row.verdict == "too few seeds to say"
+    probed = {c: {**line, "coupling": 0.1 + 0.2 * (c.method == "la-lora")} for c, line in runs.items()}
+    assert judge(probed, [claim])[0].equal.mean == pytest.approx(0.2)
+    lambdas = {c: {**line, "lambda_factors": 50 if c.method == "la-lora" else 100} for c, line in probed.items()}
+    assert judge(lambdas, [replace(claim, unit=FACTOR)])[0].equal.mean == pytest.approx(math.log(2))
+
+
+def test_claims_name_methods_that_exist_and_have_keys_of_their_own():
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
+    known = {*METHODS, "la-lora-permuted"}
+    for claim in CLAIMS:
+        assert {arm.partition(" × ")[0] for arm in (*claim.arms, claim.control or claim.one)} <= known
+
+
+def test_exact_statements_are_what_the_algebra_says():
+    found = {statement.key: statement.verdict for statement in exact_claims(local_steps=4)}
+    assert found == {"cross-step": "holds", "cross-never": "contradicted", "cross-less": "holds"}
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Runs in this process that cost nothing, and no shipped grid; yields the cells that were run."""
+    ran = []
+
+    class Pool:
+        def __init__(self, workers, mp_context): ...
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_): ...
+        def submit(self, work, cell):
+            ran.append(cell)
+            probes = dict.fromkeys(trials.PROBES, 1.0) if work.keywords["probe"] else {}
+            line = {**cell.to_json(), "curve": [round(0.5 + wobble(cell), 4)], **probes}
+            return type("Job", (), {"result": lambda self: line})()
+
+    made = {"made": "m", "task": {"task": "digits"}, "settings": {}, "versions": {}}
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(trials, "as_completed", list)
+    monkeypatch.setattr(claim_runs, "made_with", lambda command, task: {**made, "command": command})
+    return ran
+
+
+def test_all_claims_from_no_runs_to_tables_and_again(inline, monkeypatch, tmp_path):
+    monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
+    rows = claim_runs.run_claims(tmp_path)
+    assert len(rows) == len(CLAIMS) and all(row.best.seeds == len(SEEDS) for row in rows)
+    assert not any(math.isnan(row.head_only) for row in rows)
+    count = len(inline)
+    claim_runs.run_claims(tmp_path)
+    assert len(inline) == count, "a second call has nothing left to do"
+    as_csv, as_json = claim_runs.write_tables(tmp_path, rows, exact_claims())
+    table = list(csv.DictReader(as_csv.read_text().splitlines()))
+    kept = json.loads(as_json.read_text())
+    assert [line["key"] for line in table] == [row["key"] for row in kept["rows"]]
+    assert len(table) == len(CLAIMS) + 3 and kept["made"][0]["command"] == "lalora claims"
+
+
+def test_runs_of_the_grid_are_not_made_twice(inline, monkeypatch, tmp_path):
+    cell = run_of("la-lora", EQUAL, 3, 0)
+    held = {**cell.to_json(), "curve": [0.77], "made": "g"}
+    agreeing = {"made": "g", "task": {"task": "digits"}, "settings": {}, "versions": {}}
+    shipped = tmp_path / "grid.jsonl"
+    shipped.write_text("".join(json.dumps(line) + "\n" for line in (agreeing, held)))
+    monkeypatch.setattr(grid, "FILE", shipped)
+    claim_runs.run_claims(tmp_path / "out", claims=[PLAIN])
+    assert cell not in inline and trials.curves(tmp_path / "out" / "claims.jsonl")[cell] == [0.77]
+    shipped.write_text(json.dumps({**agreeing, "settings": {"rounds": 3}}) + "\n" + json.dumps(held) + "\n")
+    claim_runs.run_claims(tmp_path / "other", claims=[PLAIN])
+    assert cell in inline
+
+
+@pytest.mark.parametrize("seeds", [[0, 6], []])
+def test_a_seed_that_chose_the_rates_may_not_judge_them(seeds, tmp_path):
+    with pytest.raises(ValueError, match="chose the rates"):
+        claim_runs.run_claims(tmp_path, seeds=seeds)
+
+
+@pytest.mark.parametrize("methods", [["la-lora"], ["la-lora", "la-lora"], ["la-lora", "lo-lara"]])
+def test_a_comparison_needs_two_methods_that_exist(methods):
+    with pytest.raises(ValueError, match=r"two or more|lo-lara"):
+        claim_runs.comparison(methods, [3.0])
+
+
+@pytest.mark.skipif(not (claim_runs.ASSETS / claim_runs.RUNS).exists(), reason="the claims have not been run yet")
+def test_the_shipped_table_is_what_the_shipped_runs_say():
+    rows = claim_runs.as_records(judge(claim_runs.shipped()), exact_claims())
+    kept = json.loads((claim_runs.ASSETS / "claims.json").read_text())
+    assert [row["verdict"] for row in kept["rows"]] == [row["verdict"] for row in rows]
+    for ours, theirs in zip(rows, kept["rows"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4) if all(isinstance(v, float) for v in ours.values()) else True
+        for key, value in ours.items():
+            assert value == (pytest.approx(theirs[key], rel=1e-4) if isinstance(value, float) else theirs[key])
+    assert kept["made"] and kept["made"][-1]["command"]
