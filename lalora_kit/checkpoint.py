@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +27,17 @@ from filelock import FileLock, Timeout
 
 from lalora_kit import adapters
 from lalora_kit.federated import federated_rounds
-from lalora_kit.files import append_line, dumps, read_lines, sync, write_atomically
+from lalora_kit.files import append_line, dumps, read_lines, read_object, sync, write_atomically
 from lalora_kit.methods import Method, find_method
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.privacy.ledger import NEIGHBOURS
-from lalora_kit.records import Round, RunState
+from lalora_kit.records import Round, RunState, is_record
 from lalora_kit.settings import Settings
 from lalora_kit.statefile import ledger_mark, read_state, write_state
 from lalora_kit.tasks import Task
+
+COST = "privacy.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,10 @@ def save_rounds(
     Raises:
         ValueError: if another process writes there, or the saved run is another one, or its ledger is missing.
     """
+    if not resume and not (directory / "ledger.jsonl").exists():
+        make_plan(task, method, settings, Ledger())  # what cannot begin leaves nothing behind
+    if resume and not (directory / "settings.json").exists():
+        load(directory)  # says what is missing, and makes nothing
     directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory / ".lock", timeout=0)
     try:
@@ -72,9 +79,12 @@ def save_rounds(
             f"{directory} is in use by another run; two runs cannot write to one directory; wait for it, or use another"
         ) from error
     try:
-        state = load(directory).state if resume else begin(task, method, settings, directory)
+        saved = load(directory) if resume else None
+        state = saved.state if saved else begin(task, method, settings, directory)
         ledger = Ledger(directory / "ledger.jsonl")
         rounds = federated_rounds(task, method, settings, state=state, ledger=ledger)
+        if saved is not None:
+            catch_up(saved, task, directory)
     except BaseException:
         lock.release()
         raise
@@ -87,12 +97,20 @@ def kept(
     """Write each round down before handing it on; the lock goes when the loop ends, however it ends."""
     try:
         for r in rounds:
-            write_state(directory, r.state, r.to_json())
-            append_line(directory / "rounds.jsonl", r.to_json())
-            write_adapter(directory, task, method, settings, r)
+            record = r.to_json()
+            write_state(directory, r.state, record)
+            append_line(directory / "rounds.jsonl", record)
+            write_adapter(directory, task, Saved(task.name, method, settings, r.state, [record]))
             yield r
     finally:
         lock.release()
+
+
+def catch_up(saved: Saved, task: Task, directory: Path) -> None:
+    """Bring the records and the adapter to the round of the state, which a crash may have left behind or ahead."""
+    write_atomically(directory / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in saved.rounds))
+    if saved.rounds:
+        write_adapter(directory, task, saved)
 
 
 def begin(task: Task, method: Method, settings: Settings, directory: Path) -> RunState:
@@ -115,7 +133,8 @@ def set_aside(directory: Path) -> None:
         return
     place = directory / "runs"
     place.mkdir(exist_ok=True)
-    home = place / f"{sum(1 for _ in place.iterdir()) + 1:03d}"
+    taken = [int(path.name) for path in place.iterdir() if path.name.isdecimal()]
+    home = place / f"{max(taken, default=0) + 1:03d}"
     home.mkdir()
     for path in old:
         if path.exists():
@@ -123,59 +142,78 @@ def set_aside(directory: Path) -> None:
 
 
 def load(directory: Path) -> Saved:
-    """What `directory` holds, from the newest state that is whole; older rounds of `rounds.jsonl` only.
+    """What `directory` holds, from the newest state that is whole, with the records up to it; changes nothing there.
 
     Raises:
-        ValueError: if there is no run, or no state of it can be read.
+        ValueError: if there is no run, or a file of it is damaged and no state can be read.
     """
+    remedy = "restore it from a copy, or start a new run with --out"
     try:
-        about = json.loads((directory / "settings.json").read_text("utf-8"))
-        method, settings = find_method(about["method"]), Settings.from_json(about["settings"])
-    except FileNotFoundError as error:
+        about = read_object(directory / "settings.json", remedy)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ValueError(
             f"{directory} holds no run: there is no settings.json; a run can be resumed from the directory that "
             "--out wrote; check the path"
         ) from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{directory}/settings.json is damaged ({error}); restore it from a copy") from error
+    try:
+        task, method, settings = str(about["task"]), find_method(about["method"]), Settings.from_json(about["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{directory}/settings.json is damaged ({error}); {remedy}") from error
     state, record = newest_state(directory, settings)
-    records = [line for line in read_lines(directory / "rounds.jsonl") if line["round"] <= state.round]
-    if record is not None and (not records or records[-1]["round"] < state.round):
-        records.append(record)
-    write_atomically(directory / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in records))
-    return Saved(about["task"], method, settings, state, records)
+    return Saved(task, method, settings, state, read_records(directory / "rounds.jsonl", state.round, record))
+
+
+def read_records(path: Path, done: int, newest: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The records up to round `done`, of which the newest is in the state too, in case a crash kept it from here."""
+    remedy = "restore it from a copy, or move it away: the run goes on without the records of earlier rounds"
+    records: list[dict[str, Any]] = []
+    for position, line in enumerate(read_lines(path, remedy), start=1):
+        if not is_record(line) or line["round"] <= (records[-1]["round"] if records else 0):
+            raise ValueError(f"{path} line {position} is not the record of a later round; {remedy}")
+        records.append(line)
+    before = [line for line in records if line["round"] < done]
+    return before if newest is None else [*before, newest]
 
 
 def newest_state(directory: Path, settings: Settings) -> tuple[RunState, dict[str, Any] | None]:
-    """The newest state whose hash is right; a damaged one is named, and passed over for the one before."""
-    damaged = []
+    """The newest state whose hash is right; a damaged one is passed over for the one before, with a warning."""
+    damaged: list[str] = []
     for path in sorted((directory / "state").glob("round-*.safetensors"), reverse=True):
         try:
-            return read_state(path, directory, settings)
+            state, record = read_state(path, directory, settings)
         except ValueError as error:
             damaged.append(str(error))
+            continue
+        if damaged:
+            warnings.warn(
+                f"{directory}/state: {'; '.join(damaged)}; going on from {path.name}: what came after it is computed "
+                "again, and charged only if the ledger does not hold it",
+                stacklevel=2,
+            )
+        return state, record
     reason = "; ".join(damaged) or "state/ is empty"
     raise ValueError(f"{directory} holds no state that can be read ({reason}); start a new run with --out")
 
 
-def write_adapter(directory: Path, task: Task, method: Method, settings: Settings, r: Round) -> None:
+def write_adapter(directory: Path, task: Task, saved: Saved) -> None:
     """The averaged adapter in PEFT's format, each file replaced whole, with what it cost beside it."""
-    fresh = directory / "adapter.new"
+    fresh, record, settings = directory / "adapter.new", saved.rounds[-1], saved.settings
     shutil.rmtree(fresh, ignore_errors=True)
-    adapters.save(r.adapter, fresh, task.backbone, task.targets, task.head)
+    adapters.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
     cost = {
-        "epsilon": r.epsilon if settings.private else None,
+        "epsilon": record["epsilon"],
         "delta": settings.delta,
-        "caution": r.caution,
+        "caution": record["caution"],
         "guarantee": NEIGHBOURS,
-        "round": r.round,
+        "round": record["round"],
         "task": task.name,
-        "method": method.name,
+        "method": saved.method.name,
         "ledger": ledger_mark(directory / "ledger.jsonl"),
     }
-    (fresh / "privacy.json").write_text(dumps(cost), "utf-8")
+    (fresh / COST).write_text(dumps(cost), "utf-8")
     (directory / "adapter").mkdir(exist_ok=True)
-    for path in sorted(fresh.iterdir()):
+    # The cost first: a crash in between may leave older weights beside a larger ε, never newer beside a smaller.
+    for path in sorted(fresh.iterdir(), key=lambda path: (path.name != COST, path.name)):
         sync(path)
         os.replace(path, directory / "adapter" / path.name)
     fresh.rmdir()

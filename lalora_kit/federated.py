@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lalora_kit.adapters import Adapter, aggregation_gap, stack, unstack
+from lalora_kit.limits import check_still_finite
 from lalora_kit.local import Observer, Optimisers, Step, mean_norms, mean_teaching, private_step
 from lalora_kit.methods import Method
 from lalora_kit.persample import Engine
@@ -98,6 +99,7 @@ def rounds(run: Run) -> Iterator[Round]:
         uploads, weights = unstack(local, len(clients)), plan.weights(clients)
         trained = method.trained_in(t, settings.local_steps)
         server = method.aggregate(server, uploads, weights, trained)
+        check_still_finite(server, t)
         sent = server.size(trained), aggregation_gap(uploads, weights)
         yield record(run, t, server, sent, steps, started)
 

@@ -1,12 +1,18 @@
-"""Files that survive a crash: written beside their place and renamed into it, after they have reached the disk."""
+"""Files that survive a crash, and reading that trusts none of them.
+
+Written beside their place and renamed into it, after they have reached the disk; or a line at a time at the end.
+What is read is plain JSON, of bounded size; reading changes no file and executes nothing.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+MOST_BYTES = 4 * 2**20  # of one line or one small file: about 50,000 clients in a round's record
 
 
 def dumps(value: Any) -> str:
@@ -14,19 +20,87 @@ def dumps(value: Any) -> str:
     return json.dumps(value, indent=1)
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a JSON-lines file; a last one that was cut short is left out."""
+def parse_object(data: str | bytes, where: str, remedy: str) -> dict[str, Any]:
+    """A JSON object, or `ValueError` naming the place: not JSON, no object, NaN, nested without end."""
+    try:
+        value = json.loads(data, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:  # bad UTF-8 and integers of thousands of digits are ValueErrors too
+        raise ValueError(f"{where} is damaged: it is not JSON ({error}); {remedy}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is damaged: it holds a {type(value).__name__}, not an object; {remedy}")
+    return value
+
+
+def refuse_constant(name: str) -> None:
+    """NaN and infinities are no JSON, and nothing here writes them."""
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def read_object(path: Path, remedy: str) -> dict[str, Any]:
+    """The JSON object that is all of a small file; `FileNotFoundError` where there is none."""
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{path} is longer than {MOST_BYTES} bytes, which nothing here writes; {remedy}")
+    return parse_object(data, str(path), remedy)
+
+
+def whole_lines(path: Path, remedy: str) -> Iterator[tuple[str, bytes]]:
+    """Place and content of every line that was written to its end; a last one cut short by a crash is left out."""
     if not path.exists():
-        return []
-    text = path.read_text("utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        return
+    with open(path, "rb") as file:
+        position = 0
+        while line := file.readline(MOST_BYTES + 1):
+            position += 1
+            if len(line) > MOST_BYTES:
+                raise ValueError(
+                    f"{path} line {position} is longer than {MOST_BYTES} bytes, which nothing here writes; {remedy}"
+                )
+            if line.endswith(b"\n"):
+                yield f"{path} line {position}", line
+
+
+def read_lines(
+    path: Path, remedy: str = "restore it from a copy, or move it away and start anew"
+) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; `ValueError` naming the first line that is none."""
+    return [parse_object(line, where, remedy) for where, line in whole_lines(path, remedy)]
 
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Add one line, and return when it is on disk."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
-        flush_to_disk(file)
+    append_lines(path, [value])
+
+
+def append_lines(path: Path, values: Iterable[Mapping[str, Any]]) -> None:
+    """Add lines, and return when they are on disk; if that fails (disk full, ...) the file is as it was.
+
+    A last line that a crash cut short goes first.
+    """
+    with open(path, "a+b") as file:
+        size = whole_size(file)
+        file.truncate(size)
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(value) + "\n" for value in values)
+            flush_to_disk(file)
+    except BaseException:
+        os.truncate(path, size)
+        raise
+    if not size:
+        sync(path.parent)
+
+
+def whole_size(file: IO[bytes]) -> int:
+    """Bytes up to the end of the last whole line."""
+    size = file.seek(0, os.SEEK_END)
+    if size:
+        file.seek(size - 1)
+    if not size or file.read(1) == b"\n":
+        return size
+    file.seek(0)
+    return file.read().rfind(b"\n") + 1
 
 
 def write_atomically(path: Path, data: str | bytes, mode: int = 0o644) -> None:

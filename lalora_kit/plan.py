@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from lalora_kit.adapters import Adapter, create
 from lalora_kit.identity import check_same_run, digest, identity_of, machine_of
+from lalora_kit.limits import check_device, check_fits, check_rank, check_steps
 from lalora_kit.methods import Method
 from lalora_kit.partition import Shards, partition
 from lalora_kit.privacy import BudgetExceeded, Ledger, Release, Streams, composed_epsilon, noise_multiplier
@@ -118,6 +118,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     moves: tuple[tuple[int, str], ...] = ()
     if state is not None:
         check_same_run(state, identity)
+        check_fits(state.adapter, start, f"the state of round {state.round}")
         start, moves = state.adapter, state.moves
         if dict(state.machine) != machine:
             # Rounding may differ here, so a replay would be another release: it gets fresh noise, and is charged.
@@ -129,6 +130,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         ledger.composition(client, run, identity["shards"], others_only=True) for client in range(settings.clients)
     ]
     sigmas = calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors)
+    check_steps(settings, rates, sigmas, [rate * len(shard) for rate, shard in zip(rates, shards, strict=True)])
     # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
     # first, would tell the gradient exactly.
     recorded = [ledger.sigma(client, run, identity["shards"]) for client in range(settings.clients)]
@@ -149,28 +151,6 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         start=start,
         done=state.round if state is not None else 0,
     )
-
-
-def check_device(name: str) -> None:
-    """A device that torch does not know, or does not find here, is refused before any work."""
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"device={name!r} cannot be used: torch does not know it or does not find it on this machine; "
-            "use cpu, or cuda where there is a GPU"
-        ) from error
-
-
-def check_rank(task: Task, rank: int) -> None:
-    """A rank above a layer's width or height would be no low-rank update."""
-    widths = {name: min(task.backbone.get_submodule(name).weight.shape) for name in task.targets}  # type: ignore[union-attr, arg-type, misc, type-var]
-    narrow = min(widths, key=lambda name: widths[name])
-    if rank > widths[narrow]:
-        raise ValueError(
-            f"rank={rank} is larger than the narrowest adapted layer ({narrow}, {widths[narrow]}); "
-            f"choose a rank of at most {widths[narrow]}"
-        )
 
 
 def sampling_rates(settings: Settings, sizes: Sequence[int]) -> tuple[float, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 from lalora_kit.adapters import Adapter
@@ -88,14 +89,33 @@ class Round:
 
     def to_json(self) -> dict[str, Any]:
         """What is written to disk: no adapter, no state, nothing that is not private; not-finite becomes null."""
-        shown = {
-            name: getattr(self, name)
-            for name in (
-                "round", "accuracy", "loss", "epsilon", "epsilons", "noise_multiplier", "noise_multipliers",
-                "participants", "update_norms", "aggregation_gap", "upload", "seconds", "caution",
-            )
-        }  # fmt: skip
-        return finite_or_null(shown)
+        return finite_or_null({name: getattr(self, name) for name in WRITTEN})
+
+
+#: What a record on disk holds, and whether each may be null (for infinity or NaN).
+WRITTEN: dict[str, type | tuple[type, ...]] = {
+    "round": int,
+    "accuracy": float,
+    "loss": (float, NoneType),
+    "epsilon": (float, NoneType),
+    "epsilons": list,
+    "noise_multiplier": float,
+    "noise_multipliers": list,
+    "participants": list,
+    "update_norms": dict,
+    "aggregation_gap": (float, NoneType),
+    "upload": int,
+    "seconds": float,
+    "caution": str,
+}
+
+
+def is_record(value: object) -> bool:
+    """Whether `value` has the form of `Round.to_json`; what it says is not judged."""
+    return isinstance(value, dict) and all(
+        name in value and isinstance(value[name], kind) and not isinstance(value[name], bool)
+        for name, kind in WRITTEN.items()
+    )
 
 
 def finite_or_null(value: Any) -> Any:

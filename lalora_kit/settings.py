@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lalora_kit.checks import counting, number, positive, require
+
 EPSILON_FLOOR = 0.03  # below it the accountants' own resolution decides, not the noise
+EPSILON_CEILING = 1e6
+MOST_STEPS = 1_000_000  # private steps of one client
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("fp32", "bf16")
 
@@ -109,45 +112,20 @@ class Settings:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; `ValueError` for anything that it would not write."""
+        if not isinstance(values, Mapping):
+            raise ValueError(f"settings are a {type(values).__name__}; they must be an object of names and values")
         values = dict(values)
         unknown = values.keys() - {field.name for field in dataclasses.fields(cls)}
         if unknown:
-            raise ValueError(f"settings hold unknown names {sorted(unknown)}; they were written by another version")
+            names = sorted(map(str, unknown))
+            raise ValueError(f"settings hold unknown names {names}; they were written by another version")
         if values.get("epsilon", 0) is None:
             values["epsilon"] = math.inf
         return cls(**values)
 
 
 DEFAULT_SAMPLE_RATE = 0.1
-
-
-def require(name: str, value: object, holds: bool, rule: str, remedy: str) -> None:
-    """Raise the house's `ValueError`: the value, the rule and the remedy."""
-    if not holds:
-        raise ValueError(f"{name}={value!r} is not possible: {rule}; {remedy}")
-
-
-def number(name: str, value: object) -> float:
-    """`value` as a float, or `ValueError` if it is no real number."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool) and value == value  # NaN differs from itself
-    too_long = isinstance(value, numbers.Integral) and abs(int(value)) > 1e300
-    require(name, value, not too_long, "it is beyond any floating-point number", "inf is a number too")
-    require(name, value, real, "it must be a number", f"give {name} a number")
-    return float(value)  # type: ignore[arg-type]
-
-
-def positive(name: str, value: object, remedy: str) -> None:
-    """Raise unless `value` is a finite number above zero."""
-    holds = 0 < number(name, value) < math.inf
-    require(name, value, holds, "it must be a finite number above 0", remedy)
-
-
-def counting(name: str, value: object, least: int = 1) -> None:
-    """Raise unless `value` is an integer of at least `least`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    holds = whole and int(value) >= least  # type: ignore[call-overload]
-    require(name, value, holds, f"it must be a whole number of at least {least}", f"use {name}={least} or more")
 
 
 def check_privacy(s: Settings) -> None:
@@ -158,6 +136,8 @@ def check_privacy(s: Settings) -> None:
         "epsilon", s.epsilon, epsilon >= EPSILON_FLOOR,
         f"below {EPSILON_FLOOR} the accountant's own resolution decides", f"use at least {EPSILON_FLOOR}",
     )  # fmt: skip
+    bounded = epsilon <= EPSILON_CEILING or epsilon == math.inf
+    require("epsilon", s.epsilon, bounded, f"above {EPSILON_CEILING:g} nothing is promised", "use inf for no noise")
     delta = number("delta", s.delta)
     require("delta", s.delta, 0 < delta < 1, "it must lie strictly between 0 and 1", "1e-5 is usual")
     positive("clip_norm", s.clip_norm, "1.0 is a good start")
@@ -178,10 +158,16 @@ def check_federation(s: Settings) -> None:
     """Clients, rounds and steps."""
     for name in ("clients", "rounds", "local_steps", "rank"):
         counting(name, getattr(s, name))
+    require(
+        "rounds", s.rounds, int(s.rounds) * int(s.local_steps) <= MOST_STEPS,
+        f"with local_steps={shown(s.local_steps)} it makes more than {MOST_STEPS:,} private steps",
+        "lower either; ε of so many would take the accountant for ever",
+    )  # fmt: skip
     share = number("participation", s.participation)
     require("participation", s.participation, 0 < share <= 1, "it is a fraction of the clients", "use 0 < p <= 1")
     if s.dirichlet_beta is not None:
-        positive("dirichlet_beta", s.dirichlet_beta, "0.1 is strongly skewed, 10 nearly even, None splits at random")
+        remedy = "0.1 is strongly skewed, 10 nearly even, None splits at random"
+        positive("dirichlet_beta", s.dirichlet_beta, remedy, 1e-3, 1e6)
 
 
 def check_optimiser(s: Settings) -> None:
@@ -189,22 +175,30 @@ def check_optimiser(s: Settings) -> None:
     positive("learning_rate", s.learning_rate, "use method head-only to train no factor")
     positive("head_learning_rate", s.head_learning_rate, "try 0.5")
     if s.alpha is not None:
-        positive("alpha", s.alpha, "None means alpha = rank")
-    require("optimizer", s.optimizer, s.optimizer in OPTIMIZERS, f"known are {', '.join(OPTIMIZERS)}", "choose one")
+        positive("alpha", s.alpha, "None means alpha = rank", 1e-6, 1e6)
+    known = isinstance(s.optimizer, str) and s.optimizer in OPTIMIZERS
+    require("optimizer", s.optimizer, known, f"known are {', '.join(OPTIMIZERS)}", "choose one")
     decay = number("weight_decay", s.weight_decay)
     require("weight_decay", s.weight_decay, 0 <= decay < math.inf, "it must be at least 0", "0 switches it off")
+    fastest = decay * max(s.learning_rate, s.head_learning_rate)
+    require(
+        "weight_decay", s.weight_decay, fastest <= 1,
+        f"times the learning rate it is {fastest:.3g}, so that a step would turn parameters over instead of shrinking "
+        "them", "their product may be at most 1",
+    )  # fmt: skip
     factor = number("lr_decay", s.lr_decay)
     require("lr_decay", s.lr_decay, 0 < factor <= 1, "rates are multiplied by it each round", "use 0 < f <= 1")
     if s.precondition is not None:
-        positive("precondition", s.precondition, "None switches the projected gradient off; 1e-3 is usual")
+        positive("precondition", s.precondition, "None switches the projected gradient off; 1e-3 is usual", 1e-7, 1e7)
 
 
 def check_machine(s: Settings) -> None:
     """Seed, device, precision and memory."""
     if s.seed is not None:
-        counting("seed", s.seed, 0)
+        counting("seed", s.seed, 0, 2**64 - 1)
     if s.max_samples is not None:
         counting("max_samples", s.max_samples)
-    require("precision", s.precision, s.precision in PRECISIONS, f"known are {', '.join(PRECISIONS)}", "choose one")
+    known = isinstance(s.precision, str) and s.precision in PRECISIONS
+    require("precision", s.precision, known, f"known are {', '.join(PRECISIONS)}", "choose one")
     require("device", s.device, isinstance(s.device, str) and bool(s.device), "a device is named", "use cpu or cuda")
     require("teaching", s.teaching, isinstance(s.teaching, bool), "it is a switch", "use True or False")

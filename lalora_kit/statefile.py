@@ -7,7 +7,6 @@ what it says.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ import safetensors.torch
 import torch
 
 from lalora_kit.adapters import Adapter
-from lalora_kit.files import dumps, write_atomically
+from lalora_kit.files import dumps, parse_object, read_object, write_atomically
 from lalora_kit.privacy import Streams
-from lalora_kit.records import RunState
+from lalora_kit.records import RunState, is_record
 from lalora_kit.settings import Settings
 
 KEPT_STATES = 2
+MOST_STATE = 2**30  # bytes; an adapter of rank 64 on a ViT-B has 4 % of it
 
 
 def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | None) -> None:
@@ -49,6 +49,8 @@ def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | No
 
 def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunState, dict[str, Any] | None]:
     """One state file, checked against its hash and against the ledger; `ValueError` if it is not whole."""
+    if path.stat().st_size > MOST_STATE:
+        raise ValueError(f"{path.name} is damaged: {path.stat().st_size} bytes are more than any state has")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata()
@@ -59,7 +61,8 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
         raise ValueError(f"{path.name} is damaged: {error}") from error
     if not whole:
         raise ValueError(f"{path.name} is damaged: its content does not match its hash")
-    values = json.loads(about)
+    values = parse_object(about, path.name, "it was not written by this kit")
+    check_about(values, path.name, settings)
     check_ledger(directory / "ledger.jsonl", values["ledger"])
     tensors = {tuple(name.split("/", 1)): value for name, value in named.items()}
     state = RunState(
@@ -73,17 +76,45 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
     return state, values["record"]
 
 
+def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> None:
+    """What a state says about itself has the form in which it is written here; the adapter is checked by the plan."""
+    done, moves = values.get("round"), values.get("moves")
+    mark, record = values.get("ledger"), values.get("record")
+    if type(done) is not int or not 0 <= done <= settings.rounds:
+        raise ValueError(f"{name} is damaged: round {done!r} is none of 0 to {settings.rounds}")
+    checks = {
+        "scale": values.get("scale") == settings.scale,
+        "identity": is_names(values.get("identity")),
+        "machine": is_names(values.get("machine")),
+        "moves": isinstance(moves, list)
+        and all(isinstance(m, list) and [type(part) for part in m] == [int, str] and 0 <= m[0] <= done for m in moves),
+        "record": (record is None) == (done == 0) and (record is None or is_record(record)),
+        "ledger": isinstance(mark, dict) and type(mark.get("bytes")) is int and isinstance(mark.get("sha256"), str),
+    }
+    for part, holds in checks.items():
+        if not holds:
+            raise ValueError(f"{name} is damaged: its {part} is not what this kit writes there")
+
+
+def is_names(value: object) -> bool:
+    """A mapping of short names to texts."""
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
 def read_secret(directory: Path, settings: Settings) -> bytes:
     """The run's randomness: from its seed, or from secret.json."""
     if settings.seed is not None:
         return Streams.from_seed(settings.seed).secret
     try:
-        return bytes.fromhex(json.loads((directory / "secret.json").read_text("utf-8"))["secret"])
-    except (OSError, ValueError, KeyError) as error:
+        secret = bytes.fromhex(read_object(directory / "secret.json", "without it the run cannot go on")["secret"])
+        if len(secret) != 32:
+            raise ValueError(f"it holds {len(secret)} bytes, not 32")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{directory}/secret.json cannot be read ({error}); without the run's randomness it cannot go on; start a "
             "new run with --out"
         ) from error
+    return secret
 
 
 def ledger_mark(path: Path) -> dict[str, Any]:

@@ -125,8 +125,11 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(task, whole, tmp_path
     data = bytearray(newest.read_bytes())
     data[-100] ^= 1
     newest.write_bytes({"cut short": data[: len(data) // 2], "one byte flipped": data, "empty": b""}[harm])
-    assert load(tmp_path / "run").state.round == 3
-    assert [r.round for r in save_rounds(task, METHOD, FAST, tmp_path / "run", resume=True)] == [4]
+    with pytest.warns(UserWarning, match=r"round-000004\.safetensors is damaged.*going on from round-000003"):
+        assert load(tmp_path / "run").state.round == 3
+    with pytest.warns(UserWarning, match="is damaged"):
+        assert [r.round for r in save_rounds(task, METHOD, FAST, tmp_path / "run", resume=True)] == [4]
+    assert (tmp_path / "run" / "ledger.jsonl").read_bytes() == (whole[0] / "ledger.jsonl").read_bytes()
     assert records(tmp_path / "run") == records(whole[0])
 
 

@@ -21,17 +21,28 @@ MOST_LINES = 260
 
 # A file imports only from rows above its own; files of one folder are one row.
 ORDER = [
-    *("files", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
-    *("records", "identity", "plan", "local", "federated", "statefile", "checkpoint"),
+    *("files", "checks", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
+    *("records", "identity", "limits", "plan", "local", "federated", "statefile", "checkpoint"),
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "audit"),
     *("lesson", "lens", "figures", "figures_coupling", "figures_sharpness", "background", "live", "panels"),
     *("panel", "widgets"),
-    *("trials", "grid", "ablation", "claims", "verdicts", "claim_runs", "figures_noise", "figures_ablation", "noise_panel", "rate_panel"),
+    *(
+        "trials",
+        "grid",
+        "ablation",
+        "claims",
+        "verdicts",
+        "claim_runs",
+        "figures_noise",
+        "figures_ablation",
+        "noise_panel",
+        "rate_panel",
+    ),
     *("kernel", "execute", "pages", "book"),
-    *("presets", "doctor", "assets", "cli", "__main__"),
+    *("presets", "doctor", "assets", "cli_research", "cli", "__main__"),
 ]
 
-FIGURES = {"figures", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"}
+FIGURES = {"figures", *(f"figures_{of}" for of in ("training", "coupling", "sharpness", "noise", "ablation", "rate"))}
 
 # Packages that only the rows named here may import; torch and numpy are free.
 OUTSIDE = {
@@ -45,9 +56,9 @@ OUTSIDE = {
     "ipywidgets": {"panel", "widgets", "noise_panel", "rate_panel"},
     "papermill": {"execute"},
     "nbconvert": {"pages"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_research"},
 }
-LIGHT = ("__init__", "settings", "cli")
+LIGHT = ("__init__", "settings", "cli", "cli_research")
 
 
 def row(path):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import operator
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lalora_kit.files import flush_to_disk
+from lalora_kit.files import append_lines, parse_object, whole_lines
 from lalora_kit.privacy.accounting import Composition, composed_epsilon, merged
 
 NEIGHBOURS = (
@@ -93,9 +93,7 @@ class Ledger:
             self._also.charge(new)
         if new and self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.writelines(json.dumps(dataclasses.asdict(release)) + "\n" for release in new)
-                flush_to_disk(file)
+            append_lines(self.path, map(dataclasses.asdict, new))
         for release in new:
             self._admit(release)
         return len(new)
@@ -160,25 +158,60 @@ def worst(clients: dict[int, Counter[tuple[float, float]]]) -> list[tuple[float,
     return flat(functools.reduce(operator.or_, clients.values()))  # a union of counters keeps the larger count
 
 
+REMEDY = (
+    "the ledger is damaged, and without it no ε can be stated; restore it from a copy, or treat the budget of this "
+    "data as spent"
+)
+
+
 def read(path: Path) -> list[Release]:
-    """The releases in a file. A last line cut short by a crash was never released and is removed.
+    """The releases in a file, which stays as it is. A last line cut short by a crash was never released.
 
     Raises:
-        ValueError: if any other line is not a release: a damaged ledger must not be guessed at.
+        ValueError: if any other line is not a release, or contradicts one: a damaged ledger must not be guessed at.
     """
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with open(path, "r+b") as file:
-            file.truncate(len(whole))
-            flush_to_disk(file)
-    releases = []
-    for position, line in enumerate(whole.decode("utf-8", errors="replace").splitlines(), start=1):
-        try:
-            releases.append(Release(**json.loads(line)))
-        except (TypeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} line {position} is not a release ({error}); the ledger is damaged, and without it no ε can "
-                "be stated; restore it from a copy, or treat the budget of this data as spent"
-            ) from error
-    return releases
+    kept: dict[tuple[str, int, int, int], Release] = {}
+    for where, line in whole_lines(path, REMEDY):
+        release = parse_release(line, where)
+        if kept.setdefault(release.key, release) != release:
+            raise ValueError(f"{where} records a release a second time with other numbers; {REMEDY}")
+    return list(kept.values())
+
+
+def parse_release(line: bytes, where: str) -> Release:
+    """One line as a release whose numbers the accountant can take."""
+    values = parse_object(line, f"{where} is not a release; it", REMEDY)
+    names = {field.name for field in dataclasses.fields(Release)}
+    if values.keys() != names:
+        raise ValueError(f"{where} is not a release (names differ: {sorted(values.keys() ^ names)}); {REMEDY}")
+    for name, value in values.items():
+        if not RULES[name](value):
+            shown = repr(value)
+            raise ValueError(f"{where} is not a release ({name}={shown[:60]} is out of range); {REMEDY}")
+    return Release(**values)
+
+
+def whole(value: object) -> bool:
+    """A count, from 0 to what any machine can reach."""
+    return type(value) is int and 0 <= value < 2**53
+
+
+def real(value: object) -> bool:
+    """A finite number, and no truth value."""
+    return type(value) in (int, float) and abs(value) < 1e300  # type: ignore[arg-type]
+
+
+def short(value: object) -> bool:
+    """A short text."""
+    return isinstance(value, str) and 0 < len(value) <= 200
+
+
+#: What each number of a release may be.
+RULES: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("client", "round", "step"), whole),
+    "sample_rate": lambda value: real(value) and 0 < value <= 1,
+    "noise_multiplier": lambda value: real(value) and value >= 0,
+    "clip_norm": lambda value: real(value) and value > 0,
+    "divisor": lambda value: real(value) and value > 0,
+    **dict.fromkeys(("run", "shard", "task"), short),
+}
