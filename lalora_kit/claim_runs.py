@@ -104,6 +104,15 @@ def comparison(methods: Sequence[str], epsilons: Sequence[float]) -> list[Claim]
     ]  # fmt: skip
 
 
+def tuning_note(claims: Sequence[Claim]) -> str:
+    """What the choice of rates would have cost on private data: it must be charged or declared."""
+    runs = len(tuning_runs(claims))
+    return (
+        f"declared: {runs} runs chose the rates by test accuracy, taken to be public here; on private data each of "
+        "them would be charged to the ledger, or declared beside its ε"
+    )
+
+
 def as_records(rows: Iterable[Row], exact: Iterable[Exact] = ()) -> list[dict[str, Any]]:
     """Rows as flat mappings, for CSV and JSON; null where nothing was measured."""
     records = []

@@ -1,4 +1,4 @@
-"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`.
+"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`; research has a file of its own.
 
 It parses, calls the library and prints. Bad input ends with exit code 2 and one sentence; heavy imports happen
 inside the commands, so that `lalora --help` is quick.
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from lalora_kit import cli_research
 from lalora_kit.settings import Settings
 
 app = typer.Typer(
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_research.app)
 
 EXIT_BAD_INPUT = 2
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
@@ -186,7 +189,7 @@ def main() -> None:
     """Entry point: turns bad input into one sentence and exit code 2."""
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own, whichever click it carries
     try:
-        code = app(standalone_mode=False)
+        code = app(cli_research.spread(sys.argv[1:]), standalone_mode=False)
     except (usage_error, ValueError) as error:
         fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except KeyboardInterrupt:

@@ -1,0 +1,102 @@
+"""The researcher's commands: `lalora claims`, `compare`. They parse, call the library and print."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lalora_kit.claims import Exact
+    from lalora_kit.verdicts import Row
+
+app = typer.Typer(add_completion=False)
+
+#: Options that take several values in one go, by command: `--epsilon 1 3`.
+SEVERAL = {"compare": ("--epsilon",)}
+
+TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
+Count = Annotated[int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2)]
+Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """`compare a b --epsilon 1 3` as click reads it: `compare a b --epsilon 1 --epsilon 3`."""
+    several, out, option = SEVERAL.get(arguments[0] if arguments else "", ()), list(arguments[:1]), ""
+    for argument in arguments[1:]:
+        if argument.startswith("-"):
+            option = argument if argument in several else ""
+        elif option and out[-1] != option:
+            out.append(option)
+        out.append(argument)
+    return out
+
+
+def reported(count: int) -> list[int]:
+    """The first seeds that chose no rate."""
+    from lalora_kit.verdicts import TUNING_SEEDS
+
+    return [seed for seed in range(count + len(TUNING_SEEDS)) if seed not in TUNING_SEEDS][:count]
+
+
+@app.command()
+def claims(
+    task: TaskName = "digits",
+    seeds: Count = 5,
+    out: Annotated[Path, typer.Option(help="Runs and tables; a second call goes on there.")] = Path("runs/claims"),
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
+    from lalora_kit.claim_runs import run_claims, write_tables
+    from lalora_kit.claims import exact_claims
+
+    rows, exact = run_claims(out, task=task, seeds=reported(seeds), workers=workers), exact_claims()
+    finish(rows, exact, write_tables(out, rows, exact), as_json)
+
+
+@app.command()
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
+    epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
+    task: TaskName = "digits",
+    seeds: Count = 5,
+    out: Annotated[Path, typer.Option(help="Runs and tables; a second call goes on there.")] = Path("runs/compare"),
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
+    from lalora_kit.claim_runs import comparison, run_claims, tuning_note, write_tables
+
+    claims = comparison(methods, epsilon or [3.0])
+    rows = run_claims(
+        out, claims=claims, task=task, seeds=reported(seeds), workers=workers, command=f"lalora compare {methods}"
+    )
+    finish(rows, [], write_tables(out, rows), as_json)
+    typer.echo(tuning_note(claims), err=as_json)
+
+
+def finish(rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], as_json: bool) -> None:
+    """Print the table, and where it is kept."""
+    from lalora_kit.claim_runs import as_records
+    from lalora_kit.records import SEED_KNOWN
+
+    if as_json:
+        typer.echo(json.dumps(as_records(rows, exact)))
+        return
+    width = max(map(len, [*(row.claim.text for row in rows), *(statement.text for statement in exact)]))
+    for row in rows:
+        figures = "  ".join(
+            f"{name} {effect.mean:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
+            for name, effect in (("equal", row.equal), ("best", row.best), ("control", row.control))
+            if math.isfinite(effect.mean)
+        )
+        typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<34}{figures}  ({row.claim.unit.name})")
+    for statement in exact:
+        typer.echo(f"{statement.text:<{width}}  {statement.verdict:<34}{statement.found}")
+    typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

@@ -1,0 +1,54 @@
+"""The researcher's commands, as a shell would call them."""
+
+import json
+
+import pytest
+
+from lalora_kit import claim_runs, cli_research
+from lalora_kit.claims import CLAIMS
+from lalora_kit.verdicts import TUNING_SEEDS, judge
+from tests.test_cli import lalora
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["compare", "a", "b", "--epsilon", "1", "3", "--seeds", "5"],
+         ["compare", "a", "b", "--epsilon", "1", "--epsilon", "3", "--seeds", "5"]),
+        (["compare", "--epsilon", "1", "--json", "a"], ["compare", "--epsilon", "1", "--json", "a"]),
+        (["train", "--epsilon", "1", "3"], ["train", "--epsilon", "1", "3"]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_several_values_in_one_go(given, read):
+    assert cli_research.spread(given) == read
+
+
+def test_reported_seeds_chose_no_rate():
+    assert cli_research.reported(5) == [0, 1, 2, 3, 4]
+    assert len(cli_research.reported(9)) == 9 and not set(cli_research.reported(9)) & set(TUNING_SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "la-lora"], "two or more"),
+        (["compare", "la-lora", "lo-lora"], "la-lora"),
+        (["compare", "la-lora", "nowhere.py:MINE"], "nowhere.py"),
+        (["claims", "--task", "digit"], "digits"),
+        (["claims", "--seeds", "1"], "2"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, tmp_path):
+    done = lalora(*arguments, "--out", str(tmp_path))
+    assert done.returncode == 2 and done.stdout == "" and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
+    rows = judge({}, CLAIMS[:2])
+    files = claim_runs.write_tables(tmp_path, rows)
+    cli_research.finish(rows, [], files, as_json=False)
+    printed = capsys.readouterr().out
+    assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed
+    cli_research.finish(rows, [], files, as_json=True)
+    assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]
