@@ -9,12 +9,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lalora_kit.grid import AXES, RATE, SEEDS, cell
-from lalora_kit.trials import Cell
+from lalora_kit.lesson import epsilon_text
+from lalora_kit.methods import Method
+from lalora_kit.settings import Settings
+from lalora_kit.trials import DEFAULTS, VARIED, Cell
 
 Runs = Mapping[Cell, Sequence[float]]
+TASK = "digits"  # what the grid was made on
+FREE = ("seed", "device", "max_samples", "teaching")  # what may differ between runs that are drawn together
 LEAST_SEEDS = 3
 FALL = 0.75  # of its own best accuracy: below this a line has fallen off
 
@@ -23,6 +28,40 @@ def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS
     """Final accuracies by the axis' value, one a seed that is done; values without any are left out."""
     found = {x: [runs[c][-1] for c in (cell(series, axis, x, seed) for seed in seeds) if c in runs] for x in AXES[axis]}
     return {x: accuracies for x, accuracies in found.items() if accuracies}
+
+
+def beyond(settings: Settings, moved: Sequence[str]) -> bool:
+    """Whether settings differ from the defaults in more than those `moved`, and in what may differ anyway."""
+    return settings != replace(DEFAULTS, **{name: getattr(settings, name) for name in (*moved, *FREE)})
+
+
+def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -> list[Sequence[float]]:
+    """Accuracy after each round of the grid's runs at just these settings, one a seed; none where it holds none."""
+    if task != TASK or beyond(settings, VARIED):
+        return []
+    values = {name: getattr(settings, name) for name in VARIED}
+    if not method.trained_in(1, settings.local_steps):
+        values[RATE] = getattr(DEFAULTS, RATE)  # the adapter's rate is nothing to it
+    found = [Cell(method=method.name, seed=seed, **values) for seed in SEEDS]
+    return [runs[c] for c in found if c in runs]
+
+
+def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) -> str:
+    """What `seeds_at` found, in a sentence, or that it found nothing."""
+    if not curves:
+        start = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
+        return (
+            f"The shipped grid holds no run of {method.name} at these settings, so no band is drawn: it moves one of "
+            f"rate, ε, rank and clients at a time away from {start}, {DEFAULTS.rounds} rounds on {TASK}."
+        )
+    ends = [curve[-1] for curve in curves]
+    count, spread = "1 seed", ""
+    if len(ends) > 1:
+        count, spread = f"{len(ends)} seeds", f" on average, {min(ends):.1%} to {max(ends):.1%}"
+    return (
+        f"The shipped grid, {count} of {method.name} at ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, "
+        f"{settings.clients} clients: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
+    )
 
 
 @dataclass(frozen=True)

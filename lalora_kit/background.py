@@ -81,7 +81,8 @@ class Runner:
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the newest run; whether it has ended."""
-        thread = self._thread
+        with self._lock:  # not between a thread's making and its start
+            thread = self._thread
         if thread is not None:
             thread.join(timeout)
         return thread is None or not thread.is_alive()

@@ -7,21 +7,19 @@ palette, told apart by colour-blind readers and in grey print). A title states w
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lalora_kit.lens import ACCURACY as ACCURACY_LENS
-from lalora_kit.lens import Lens, Points, Seen
 from lalora_kit.lesson import epsilon_text
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from lalora_kit.lesson import Outlook
     from lalora_kit.records import Round
 
 #: method -> (colour, dash, marker). Filter variants are dashed.
@@ -34,6 +32,7 @@ LOOKS: dict[str, tuple[str, str, str]] = {
     "rolora": ("#CC79A7", "solid", "triangle-up"),
     "head-only": ("#000000", "solid", "x"),
 }
+Line = Mapping[float, Sequence[float]]  # a place on the x axis -> accuracies, one a seed
 NEUTRAL, FAINT = "#444444", 0.35
 ACCURACY = ACCURACY_LENS.axis
 EPSILON = "ε, privacy budget (log scale)"
@@ -90,9 +89,20 @@ def curve(method: str, records: Sequence[Round]) -> go.Scatter:
     )
 
 
-def accuracy_figure(runs: Mapping[str, Sequence[Round]], title: str, chance: float | None = None) -> go.Figure:
-    """Accuracy by round, a line a method; `chance` is the accuracy of guessing."""
+def accuracy_figure(
+    runs: Mapping[str, Sequence[Round]],
+    title: str,
+    chance: float | None = None,
+    shipped: Mapping[str, Sequence[Sequence[float]]] | None = None,
+) -> go.Figure:
+    """Accuracy by round, a line a method; `chance` is that of guessing, `shipped` holds a curve a seed for a band."""
     figure = go.Figure([curve(method, records) for method, records in runs.items()])
+    for method, curves in (shipped or {}).items():
+        low, high, _ = band(by_round(curves))
+        colour = look(method)["line"]["color"]
+        name = f"{method}, {seeds(by_round(curves))}"
+        figure.add_trace(go.Scatter(**low, **edge(colour)))
+        figure.add_trace(go.Scatter(**high, **{**edge(colour, fill=True), "name": name, "showlegend": bool(curves)}))
     if chance is not None:
         figure.add_hline(
             chance,
@@ -104,6 +114,33 @@ def accuracy_figure(runs: Mapping[str, Sequence[Round]], title: str, chance: flo
     figure.update_xaxes(title_text="round", rangemode="tozero", dtick=rounds_tick(max(map(len, runs.values()))))
     figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
     return figure
+
+
+def band(points: Line) -> tuple[dict[str, Any], ...]:
+    """x and y of the least, the largest and the mean accuracy over seeds."""
+    x = sorted(points)
+    return tuple({"x": x, "y": [of(points[place]) for place in x]} for of in (min, max, statistics.fmean))
+
+
+def by_round(curves: Sequence[Sequence[float]]) -> Line:
+    """Curves, one a seed, as the accuracies of all seeds at each round."""
+    return dict(enumerate(zip(*curves, strict=True), start=1))
+
+
+def edge(colour: str, fill: bool = False) -> dict[str, Any]:
+    """Look of a band's edge: none, but for what lies between the two; a band lies under every line."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    between = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"} if fill else {}
+    return {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "zorder": -1, **between}
+
+
+def seeds(points: Line) -> str:
+    """How many seeds each point has: `5 seeds`, `2 to 5 seeds`."""
+    counts = sorted({len(values) for values in points.values()})
+    if not counts:
+        return "not run yet"
+    span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    return f"{span} seed{'s' * (counts[-1] > 1)}"
 
 
 def rounds_tick(rounds: int) -> int:
@@ -172,85 +209,3 @@ def leak_figure(
     figure.update_yaxes(scaleanchor="x", row=1, col=1)
     figure.update_yaxes(scaleanchor="x2", row=1, col=2)
     return figure
-
-
-@dataclass(frozen=True)
-class TrainingView:
-    """What the live panel shows: a method's outlook, the run so far, the run before, and head-only's beside them.
-
-    `seen` holds what the lens saw of each round; a round that is not there is shown by its accuracy.
-    """
-
-    method: str
-    outlook: Outlook
-    records: Sequence[Round]
-    rounds: int
-    name: str = "this run"
-    previous: Sequence[Round] = ()
-    previous_name: str = "run before"
-    reference: Sequence[Round] = ()
-    lens: Lens = ACCURACY_LENS
-    seen: Mapping[Round, Seen] = field(default_factory=dict)
-
-    def points(self, records: Sequence[Round]) -> Points:
-        """A run's curve."""
-        return [point for r in records for point in self.look(r).points]
-
-    def look(self, r: Round) -> Seen:
-        """What was seen of a round."""
-        return self.seen.get(r) or Seen([(r.round, r.accuracy)])
-
-    def beside(self) -> Points:
-        """The curve drawn along: the reference's, or, without one, the second that the lens saw of this run."""
-        return self.points(self.reference) or [point for r in self.records for point in self.look(r).beside]
-
-
-def training_data(view: TrainingView) -> list[dict[str, Any]]:
-    """x, y and name of the panel's six traces, in the order of `training_figure`: what changes while it is live."""
-    outlook, shown = view.outlook, math.isfinite(view.outlook.epsilon)
-    curves = [
-        (view.lens.beside or "head-only (at the first settings)", view.beside()),
-        (view.previous_name, view.points(view.previous)),
-        (view.name, view.points(view.records)),
-    ]
-    return [
-        *({"x": [x for x, _ in points], "y": [y for _, y in points], "name": name} for name, points in curves),
-        {"x": [e for e, _ in outlook.curve], "y": [noise for _, noise in outlook.curve], "name": "noise"},
-        {"x": [0.08, 12], "y": [1, 1], "name": "longest signal"},
-        {"x": [outlook.epsilon] * shown, "y": [outlook.noise] * shown, "name": "here"},
-    ]
-
-
-def training_figure(view: TrainingView) -> go.Figure:
-    """The live panel: what the lens sees as the rounds come in, beside the noise that ε, rank and clients ask for."""
-    figure = make_subplots(1, 2, column_widths=[0.56, 0.44], horizontal_spacing=0.13)
-    colour = LOOKS.get(view.method, (NEUTRAL, "", ""))[0]
-    run = {"mode": "lines+markers", "hovertemplate": view.lens.hover, **look(view.method)}
-    noise = {"showlegend": False, "hovertemplate": "ε = %{x:g}: %{y:.2f} C"}
-    styles: list[dict[str, Any]] = [
-        {**run, **(without_noise(look(view.method)) if view.lens.beside else look("head-only"))},
-        {**run, "opacity": FAINT},
-        run,
-        {**noise, "mode": "lines", "line": {"color": NEUTRAL, "width": 2.5}},
-        {**noise, "mode": "lines", "line": {"dash": "dot", "color": NEUTRAL}},
-        {**noise, "mode": "markers", "marker": {"size": 14, "color": colour}},
-    ]
-    for place, (style, data) in enumerate(zip(styles, training_data(view), strict=True)):
-        figure.add_trace(go.Scatter(**style, **data), 1, 1 if place < 3 else 2)
-    label = {"text": "longest signal", "showarrow": False, "xanchor": "left", "yanchor": "top"}
-    figure.add_annotation(x=-1.05, y=0, yshift=-3, row=1, col=2, **label)  # a log axis takes logarithms here
-    figure.update_layout(template=TEMPLATE, title_text=training_title(view), height=430, autosize=True)
-    figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
-    figure.update_yaxes(title_text=view.lens.axis, col=1, **view.lens.yaxis)
-    figure.update_xaxes(title_text=EPSILON, type="log", range=[-1.1, 1.1], col=2, **log_ticks())
-    figure.update_yaxes(title_text="noise in an averaged step (÷ C)", type="log", range=[-1.5, 3], dtick=1, col=2)
-    return figure
-
-
-def training_title(view: TrainingView) -> str:
-    """What the newest round says, or, before any, what the noise will be."""
-    if not view.records:
-        at, noise = epsilon_text(view.outlook.epsilon), view.outlook.noise
-        return f"{view.method} at ε = {at}: noise is {noise:.2g} × the longest signal"
-    last = view.records[-1]
-    return f"{view.method}: {view.lens.headline(last, view.look(last))}"

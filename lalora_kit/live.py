@@ -63,9 +63,11 @@ class LiveTraining:
         for r in (*self.first, *self.reference):
             self.seen[r] = lens.measure(settings, r)
         self.settings = self.trained = settings
+        self.trained_method = self.previous_method = method
         self.records: list[Round] = list(first)
         self.previous: list[Round] = []
         self.previous_name = "run before"
+        self.whole = {(method.name, settings): self.records} if first else {}
         self.outlook = outlook(task, method, settings, tight=True)
         self.total = ledger.epsilon(settings.delta)
         self.status = READY
@@ -87,6 +89,18 @@ class LiveTraining:
     def caution(self) -> str:
         """Why the ε on show is no guarantee, or nothing."""
         return self.records[-1].caution if self.records else ""
+
+    def others(self) -> list[list[Round]]:
+        """Whole runs made here that differ from the one on show by their seed only."""
+        on_show = [records[-1] for records in (self.records, self.previous) if records]
+        return [
+            run
+            for (name, settings), run in self.whole.items()
+            if name == self.trained_method.name
+            and settings.seed != self.trained.seed
+            and dataclasses.replace(settings, seed=self.trained.seed) == self.trained
+            and run[-1] not in on_show
+        ]
 
     def facts(self) -> list[tuple[str, str]]:
         """What the numbers are now, as `(name, value)` texts."""
@@ -118,7 +132,9 @@ class LiveTraining:
             self._restart.cancel()
             if len(self.records) >= len(self.previous):  # a run cut short does not push out a whole one
                 self.previous, self.previous_name = self.records, f"before: {self.name}"
+                self.previous_method = self.trained_method
             self.records, self.trained, self.error = [], self.settings, None
+            self.trained_method = self.method
             self.armed = self.running = True
             self.status = f"Running: round 1 of {self.settings.rounds}."
             self._run = self._runner.start(self._rounds)
@@ -144,6 +160,7 @@ class LiveTraining:
         self.stop()
         with self._change():
             self.settings = self.trained = self.start
+            self.trained_method = self.method
             self.records, self.previous, self.previous_name = list(self.first), [], "run before"
             self.outlook = outlook(self.task, self.method, self.start, tight=True)
             self.status, self.error = READY, None
@@ -175,7 +192,7 @@ class LiveTraining:
     def _rounds(self) -> Generator[Round, None, None]:
         self._solve(self.trained)
         settings = self.trained
-        rounds = federated_rounds(self.task, self.method, settings, ledger=Ledger(also=self.ledger))
+        rounds = federated_rounds(self.task, self.trained_method, settings, ledger=Ledger(also=self.ledger))
         with closing(rounds):  # type: ignore[type-var]
             for r in rounds:
                 self.seen[r] = self.lens.measure(settings, r)
@@ -219,6 +236,7 @@ class LiveTraining:
                 self.status, self.error, self.armed = "Failed.", error, False
             elif self.running:
                 self.status = f"Done: {len(self.records)} rounds."
+                self.whole[self.trained_method.name, self.trained] = self.records
             self.running = False
 
 

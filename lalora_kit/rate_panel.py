@@ -1,25 +1,27 @@
 """The ablation's panel: choose a method and its rate beside ε, rank and clients, and see where the run lands.
 
-On the right lies the shipped grid, a band over seeds at the defaults; every run that ends here adds a dot to it.
+On the right lies the shipped grid along one setting, a band over seeds with all else at the defaults; every run that
+ends here adds a dot to it. On the left a band of the grid lies under the curve, where the grid holds such runs.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping, Sequence
 
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit import ablation, figures_ablation, grid
-from lalora_kit.figures_ablation import RateView
+from lalora_kit import ablation, figures_rate, grid
+from lalora_kit.figures_rate import Dot, RateView
 from lalora_kit.live import LiveTraining, title
 from lalora_kit.methods import Method
 from lalora_kit.panel import LivePanel, Shown, Values
-from lalora_kit.records import Round
+from lalora_kit.settings import Settings
 from lalora_kit.widgets import slim, three_sliders
 
 RATES = grid.AXES[grid.RATE]
+AXES = (("rate", grid.RATE), ("ε", "epsilon"), ("rank", "rank"), ("clients", "clients"))
+BESIDE = ("method", "axis")  # controls that are no settings
 
 
 def rate_slider(value: float) -> W.SelectionSlider:
@@ -36,7 +38,7 @@ class RatePanel(LivePanel):
         training: the state behind the panel.
         runs: the grid, as `grid.load` gives it.
         methods: what can be chosen, by name.
-        dots: runs that were made before, as `(method, rate, accuracy)`.
+        dots: runs that were made before, as `(method, settings, accuracy)`.
     """
 
     def __init__(
@@ -44,78 +46,88 @@ class RatePanel(LivePanel):
         training: LiveTraining,
         runs: ablation.Runs,
         methods: Mapping[str, Method],
-        dots: Sequence[tuple[str, float, float]] = (),
+        dots: Sequence[tuple[str, Settings, float]] = (),
         *,
         mode: str = "auto",
     ) -> None:
         self.runs, self.methods, self.dots = runs, dict(methods), list(dots)
-        self.trained = training.method.name
-        self.method_of: weakref.WeakKeyDictionary[Round, str] = weakref.WeakKeyDictionary()
-        self.method_of.update(dict.fromkeys(training.records, self.trained))
         self.was_running = False
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
-        super().__init__(training, {**start, "method": self.trained}, mode=mode)
+        super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
-        """The three sliders, the rate, and the method."""
-        choice = W.Dropdown(options=list(self.methods), value=self.start["method"], description="method", layout=slim())
+        """The three sliders, the rate, the method, and what the right axis shows."""
         return {
             **three_sliders(self.start),
             "learning_rate": rate_slider(self.start["learning_rate"]),
-            "method": choice,
+            "method": W.Dropdown(
+                options=list(self.methods), value=self.start["method"], description="method", layout=slim()
+            ),
+            "axis": W.ToggleButtons(
+                options=AXES, value=self.start["axis"], description="x axis", style={"button_width": "auto"}
+            ),
         }
 
     def moved(self) -> None:
-        """The method is no setting: the training has it beside them."""
-        self.training.method = self.methods[self.values["method"]]
-        self.training.move({name: value for name, value in self.values.items() if name != "method"})
-
-    def reset(self) -> None:
-        """Back to the first picture, and to its method."""
-        self.trained = self.start["method"]
-        super().reset()
+        """Hand on what concerns the training; another axis is no reason to train."""
+        training, method = self.training, self.methods[self.values["method"]]
+        settings = {name: value for name, value in self.values.items() if name not in BESIDE}
+        if method is training.method and all(getattr(training.settings, n) == v for n, v in settings.items()):
+            self.update()
+            return
+        training.method = method
+        training.move(settings)
 
     def update(self) -> None:
         """A run that has just ended leaves its dot; then draw."""
         training = self.training
         with self.lock:
-            if training.running and not training.records:  # a run has just begun
-                self.trained = training.method.name
-            self.method_of.update(dict.fromkeys(training.records, self.trained))
             ended = self.was_running and not training.running
             if ended and len(training.records) == training.trained.rounds:
-                self.dots.append((self.trained, training.trained.learning_rate, training.records[-1].accuracy))
+                self.dots.append((training.trained_method.name, training.trained, training.records[-1].accuracy))
             self.was_running = training.running
             super().update()
 
     def draw(self, values: Values) -> go.Figure:
         """Rounds on the left, the grid on the right."""
-        return figures_ablation.rate_panel_figure(self.view())
+        return figures_rate.rate_panel_figure(self.view(values))
 
     def redraw(self, values: Values) -> Shown:
-        """The training's state and the dots so far."""
-        training, now = self.training, self.view()
+        """The training's state, the grid, and the dots so far."""
+        training, now = self.training, self.view(values)
         return Shown(
-            traces=figures_ablation.rate_data(now),
-            title=figures_ablation.rate_title(now),
+            traces=figures_rate.rate_data(now),
+            title=figures_rate.rate_title(now),
             status=training.status,
             facts=training.facts(),
-            notes=[training.caution],
+            notes=[ablation.told(now.shipped, training.method, training.settings), training.caution],
+            layout=figures_rate.rate_layout(now),
             error=training.error,
         )
 
-    def view(self) -> RateView:
+    def view(self, values: Values) -> RateView:
         """What the figure needs of the state."""
-        training = self.training
+        training, axis, chosen = self.training, values["axis"], self.training.method
+        trained = training.trained_method.name
         return RateView(
-            method=self.trained,
-            name=f"{self.trained}, rate {training.trained.learning_rate:g}, {title(training.trained)}",
+            method=trained,
+            name=f"{trained}, rate {training.trained.learning_rate:g}, {title(training.trained)}",
             rounds=training.start.rounds,
             accuracy=[r.accuracy for r in training.records],
-            grid=ablation.line(self.runs, self.trained),
-            head=ablation.line(self.runs, "head-only"),
-            rates=RATES,
+            grid=ablation.line(self.runs, chosen.name, axis),
+            head=ablation.line(self.runs, "head-only", axis),
+            values=grid.AXES[axis],
+            axis=axis,
+            chosen=chosen.name,
             previous=[r.accuracy for r in training.previous],
-            previous_name=f"before: {self.method_of[training.previous[-1]]}" if training.previous else "run before",
-            dots=self.dots,
-        )
+            previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
+            others=[[r.accuracy for r in run] for run in training.others()],
+            shipped=ablation.seeds_at(self.runs, chosen, training.settings, training.task.name),
+            dots=[
+                Dot(
+                    method, getattr(at, axis), accuracy,
+                    f"{method}, rate {at.learning_rate:g}, {title(at)}", not ablation.beyond(at, [axis]),
+                )
+                for method, at, accuracy in self.dots
+            ],
+        )  # fmt: skip

@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as W
 import plotly.graph_objects as go
 from IPython.display import display
 
-from lalora_kit import figures, lesson
+from lalora_kit import ablation, figures_training, lesson
+from lalora_kit.lens import ACCURACY
 from lalora_kit.live import LiveTraining
 from lalora_kit.panel import LivePanel, Shown, Values, show_figure
 
@@ -105,13 +107,21 @@ class TrainingPanel(LivePanel):
     Args:
         training: the state behind the panel.
         extra: controls beside the three, by the name of the setting that each moves.
+        runs: the grid, as `grid.load` gives it; its runs at the sliders' settings lie under the curve as a band.
         mode: live or headless; auto finds out.
     """
 
     def __init__(
-        self, training: LiveTraining, *, extra: Mapping[str, W.ValueWidget] | None = None, mode: str = "auto"
+        self,
+        training: LiveTraining,
+        *,
+        extra: Mapping[str, W.ValueWidget] | None = None,
+        runs: ablation.Runs | None = None,
+        mode: str = "auto",
     ) -> None:
-        self.extra = dict(extra or {})
+        if runs is not None and training.lens is not ACCURACY:
+            raise ValueError(f"runs hold accuracies, and this panel draws {training.lens.axis!r}; leave runs out")
+        self.extra, self.runs = dict(extra or {}), runs
         moved = ("epsilon", "rank", "clients", *self.extra)
         super().__init__(training, {name: getattr(training.start, name) for name in moved}, mode=mode)
 
@@ -121,25 +131,34 @@ class TrainingPanel(LivePanel):
 
     def draw(self, values: Values) -> go.Figure:
         """Rounds on the left, noise on the right."""
-        return figures.training_figure(view(self.training))
+        return figures_training.training_figure(self.view())
 
     def redraw(self, values: Values) -> Shown:
         """The training's state; it has the values already."""
-        training, now = self.training, view(self.training)
+        training, now = self.training, self.view()
+        told = "" if self.runs is None else ablation.told(now.shipped, training.method, training.settings)
         return Shown(
-            traces=figures.training_data(now),
-            title=figures.training_title(now),
+            traces=figures_training.training_data(now),
+            title=figures_training.training_title(now),
             status=training.status,
             facts=training.facts(),
-            notes=[training.caution],
+            notes=[told, training.caution],
             error=training.error,
         )
 
+    def view(self) -> figures_training.TrainingView:
+        """What the figure needs of the training's state, and of the grid."""
+        training, runs = self.training, self.runs or {}
+        return replace(
+            view(training),
+            shipped=ablation.seeds_at(runs, training.method, training.settings, training.task.name),
+        )
 
-def view(training: LiveTraining) -> figures.TrainingView:
+
+def view(training: LiveTraining) -> figures_training.TrainingView:
     """What a figure needs of a training's state."""
-    return figures.TrainingView(
-        method=training.method.name,
+    return figures_training.TrainingView(
+        method=training.trained_method.name,
         outlook=training.outlook,
         records=training.records,
         rounds=training.start.rounds,
@@ -149,4 +168,5 @@ def view(training: LiveTraining) -> figures.TrainingView:
         reference=training.reference,
         lens=training.lens,
         seen=training.seen,
+        others=training.others(),
     )

@@ -1,18 +1,13 @@
 """Figures: the same look for the same method everywhere, and nothing drawn that was not handed in."""
 
 import itertools
-import json
 import math
 
 import numpy as np
 import pytest
 
 from lalora_kit import METHODS, figures
-from lalora_kit.figures import TrainingView
-from lalora_kit.lesson import Outlook
 from tests.fakes import fake_round
-
-OUTLOOK = Outlook(3.0, 2.9, True, 1.02, 0.95, [(0.1, 23.0), (1.0, 2.8), (10.0, 0.45)])
 
 
 def test_every_method_has_a_look_of_its_own():
@@ -39,6 +34,20 @@ def test_accuracy_figure_draws_the_records():
     assert figure.layout.title.text == "a finding"
 
 
+def test_a_band_of_the_grid_lies_under_the_runs_that_have_one():
+    runs = {"la-lora": [fake_round(1, 0.2), fake_round(2, 0.4)], "head-only": [fake_round(1, 0.3)]}
+    shipped = {"la-lora": [[0.1, 0.5], [0.3, 0.4], [0.2, 0.2]], "head-only": []}
+    figure = figures.accuracy_figure(runs, "a finding", shipped=shipped)
+    low, high, none, _ = figure.data[2:]
+    assert (low.x, low.y, high.y) == ((1, 2), (0.1, 0.2), (0.3, 0.5)) and not none.x
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["la-lora, 3 seeds"]
+    assert low.zorder == high.zorder == -1
+
+
+def test_curves_of_seeds_are_read_round_by_round():
+    assert figures.by_round([[0.1, 0.5], [0.3, 0.4]]) == {1: (0.1, 0.3), 2: (0.5, 0.4)} and figures.by_round([]) == {}
+
+
 @pytest.mark.parametrize("epsilon", [0.1, 3.0, math.inf])
 def test_odds_figure_marks_epsilon(epsilon):
     figure = figures.odds_figure([(0.1, 0.52), (10.0, 0.99)], epsilon, 0.9)
@@ -55,19 +64,3 @@ def test_leak_figure_has_a_step_for_each_noise_and_shows_one_reading_at_a_time()
     for step in steps:
         shown = step.args[0]["visible"]
         assert len(shown) == len(figure.data) and sum(shown) == 2 and shown[0]
-
-
-@pytest.mark.parametrize("records", [[], [fake_round(1)], [fake_round(t) for t in range(1, 11)]])
-@pytest.mark.parametrize("outlook", [OUTLOOK, Outlook(math.inf, 0.0, True, 0.0, 1.0, OUTLOOK.curve)])
-def test_training_figure_always_has_the_same_traces(records, outlook):
-    figure = figures.training_figure(TrainingView("la-lora", outlook, records, 10))
-    assert len(figure.data) == 6
-    assert list(figure.data[2].x) == [r.round for r in records]
-    assert len(figure.data[5].x) == math.isfinite(outlook.epsilon)
-    json.loads(figure.to_json())
-
-
-def test_every_figure_has_titled_axes():
-    figure = figures.training_figure(TrainingView("la-lora", OUTLOOK, [fake_round(1)], 10))
-    for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2"):
-        assert figure.layout[axis].title.text

@@ -1,11 +1,12 @@
-"""Figures of the ablation: bands that hold what they were given, and a panel that always has the same traces."""
+"""Figures of the ablation: bands that hold what they were given, each axis in its own ticks."""
 
 import json
+import math
 
 import pytest
 
 from lalora_kit import figures_ablation, grid
-from lalora_kit.figures_ablation import RateView, rates_figure
+from lalora_kit.figures_ablation import axes_figure, rates_figure
 from lalora_kit.methods import METHODS
 
 LINES = {"la-lora": {0.5: [0.4, 0.6], 1.0: [0.7]}, "dp-lora × 0.5": {0.5: [0.3, 0.5], 1.0: [0.2, 0.2]}}
@@ -34,14 +35,21 @@ def test_a_line_that_was_not_run_yet_is_said_to_be_so():
     json.loads(figure.to_json())
 
 
-@pytest.mark.parametrize("line", [{}, LINES["la-lora"]])
-@pytest.mark.parametrize("dots", [[], [("la-lora", 0.5, 0.6), ("rolora", 2.0, 0.1)]])
-def test_the_panels_figure_always_has_the_same_traces(line, dots):
-    view = RateView("la-lora", "this run", 10, [0.1, 0.2], line, HEAD, [0.5, 1.0], dots=dots)
-    figure = figures_ablation.rate_panel_figure(view)
-    assert len(figure.data) == 7 and list(figure.data[1].x) == [1, 2]
-    assert len(figure.data[6].x) == len(dots)
-    assert "20.0%" in figure.layout.title.text
+def test_small_multiples_draw_each_setting_and_infinity_beside_the_largest():
+    lines = {
+        "epsilon": {"la-lora": {1.0: [0.3], math.inf: [0.8, 0.9]}, "head-only": {8.0: [0.5]}},
+        "clients": {"la-lora": {}, "head-only": {2: [0.4, 0.6]}},
+    }
+    figure = axes_figure(lines, "a finding")
+    means = [trace for trace in figure.data if trace.mode == "lines+markers"]
+    assert [trace.x for trace in means] == [(1.0, 16.0), (8.0,), (), (2,)] and means[0].y == pytest.approx((0.3, 0.85))
+    assert [trace.name for trace in figure.data if trace.showlegend] == ["la-lora", "head-only"]
+    assert figure.layout.xaxis.ticktext == ("1", "8", "∞") and figure.layout.xaxis.tickvals == (1, 8, 16)
+    assert figure.layout.xaxis2.title.text.startswith("clients")
     json.loads(figure.to_json())
-    for axis in ("xaxis", "yaxis", "xaxis2"):
-        assert figure.layout[axis].title.text
+
+
+def test_head_only_has_one_accuracy_for_all_rates_and_its_own_at_each_epsilon():
+    assert figures_ablation.head_line(HEAD, "learning_rate", [0.5, 1.0]) == {"x": [0.25, 1.0], "y": [0.45, 0.45]}
+    line = figures_ablation.head_line({1.0: [0.3, 0.5], math.inf: [0.9]}, "epsilon", [1.0, math.inf])
+    assert line == {"x": [1.0, 2.0], "y": [0.4, 0.9]}

@@ -21,7 +21,7 @@ EXPECTED = {
     "01_gradient_coupling": (4, {"surprise_clean", "surprise_noised", "surprise_in_turn", "cosine_noised", "epsilon"}),
     "02_noise_amplification": (5, {"crossing_trained", "noise_per_entry_run", "energy_left_by_turns", "epsilon"}),
     "03_sharpness": (4, {"loss_half_way", "ridge", "change_factors", "change_weights", "lambda_weights", "epsilon"}),
-    "04_la_lora": (6, {"accuracy_la-lora", "cliff_in_turns", "points_turns_at_best", "epsilon", "runs_in_grid"}),
+    "04_la_lora": (7, {"accuracy_la-lora", "cliff_in_turns", "points_turns_at_best", "epsilon", "runs_in_grid"}),
 }
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

@@ -6,8 +6,9 @@ import math
 import pytest
 import torch
 
-from lalora_kit import METHODS, Settings, federated_rounds, figures, load_task, panels
+from lalora_kit import METHODS, Settings, federated_rounds, load_task, panels
 from lalora_kit.coupling import coupling
+from lalora_kit.figures_training import training_data
 from lalora_kit.gradients import mean_gradient
 from lalora_kit.live import LiveTraining
 from lalora_kit.persample import Engine
@@ -61,6 +62,8 @@ def test_a_lens_is_what_the_panel_draws(task, probe, r):
         task, METHODS["dp-lora"], SETTINGS, ledger=Ledger(), first=[r], lens=panels.surprise_lens(task, probe),
         labels={"learning_rate": "η"},
     )  # fmt: skip
+    with pytest.raises(ValueError, match="this panel draws 'surprise"):
+        TrainingPanel(training, runs={}, mode="headless")
     rate = choice_slider([0.25, 1.0], SETTINGS.learning_rate, "η")
     panel = TrainingPanel(training, extra={"learning_rate": rate}, mode="live")
     seen = training.seen[r]
@@ -80,7 +83,7 @@ def test_a_lens_is_what_the_panel_draws(task, probe, r):
 def test_without_a_lens_a_panel_draws_accuracy(task, r):
     training = LiveTraining(task, METHODS["dp-lora"], SETTINGS, ledger=Ledger(), first=[r])
     now = dataclasses.replace(view(training), seen={})
-    assert figures.training_data(now)[2]["y"] == [r.accuracy] == figures.training_data(view(training))[2]["y"]
+    assert training_data(now)[2]["y"] == [r.accuracy] == training_data(view(training))[2]["y"]
 
 
 def test_uploads_look_on_and_change_nothing(task):

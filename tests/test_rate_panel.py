@@ -1,5 +1,8 @@
 """The ablation's panel: a method is chosen, a run ends, a dot stays in the grid."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from lalora_kit import METHODS, Settings, grid, live, load_task
@@ -11,6 +14,7 @@ from tests.fakes import GatedRounds, fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
 RUNS = {grid.cell("rolora", grid.RATE, 0.5, seed): [0.2, accuracy] for seed, accuracy in ((0, 0.3), (1, 0.5))}
+RUNS[grid.cell("rolora", "epsilon", math.inf, 0)] = [0.6, 0.8]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def loop(monkeypatch):
 
 def make(task, mode):
     training = LiveTraining(task, METHODS["la-lora"], SETTINGS, ledger=Ledger(), first=[fake_round(1, 0.9)])
-    return RatePanel(training, RUNS, {**METHODS, **CONTROLS}, [("dp-lora", 0.5, 0.4)], mode=mode)
+    return RatePanel(training, RUNS, {**METHODS, **CONTROLS}, [("dp-lora", SETTINGS, 0.4)], mode=mode)
 
 
 @pytest.fixture
@@ -51,9 +55,38 @@ def test_a_run_that_ends_leaves_its_dot_in_the_grid_of_its_method(panel, loop):
     assert panel.training.join(20)
     assert loop.started[-1].learning_rate == 2.0
     assert panel.figure.data[6].x == (0.5, 2.0) and panel.dots[-1][0] == "rolora"
+    assert panel.figure.data[6].marker.opacity == (0.35, 0.35), "rank 2 is not the grid's"
     assert panel.figure.data[4].y == (0.4,) and "rolora (2 seeds)" in panel.figure.data[4].name
     assert panel.figure.layout.title.text.startswith("rolora: 3.0%")
     assert panel.figure.data[0].y == (0.9,) and "la-lora" in panel.figure.data[0].name
+
+
+def test_the_grid_is_the_first_picture_of_what_is_chosen(panel):
+    assert not panel.figure.data[9].x and "no run of la-lora at these settings" in panel.text.value
+    panel.controls["method"].value = "rolora"
+    assert panel.figure.data[4].y == (0.4,) and panel.figure.data[1].y == (0.9,)
+    assert not panel.figure.data[9].x, "three rounds are not the grid's ten"
+    panel.training.settings = replace(panel.training.settings, rounds=10)
+    for name, value in (("rank", 4), ("clients", 8)):
+        panel.controls[name].value = value
+    assert panel.figure.data[9].y == (0.2, 0.4) and "2 seeds of rolora" in panel.text.value
+    panel.controls["epsilon"].value = math.inf
+    assert panel.figure.data[9].y == (0.6, 0.8) and "1 seed of rolora at ε ∞" in panel.text.value
+
+
+def test_another_axis_is_shown_and_trains_nothing(panel, loop):
+    panel.controls["method"].value = "rolora"
+    panel.buttons["Run"].click()
+    for _ in range(3):
+        loop.gate.release()
+    assert panel.training.join(20)
+    panel.controls["axis"].value = "epsilon"
+    assert panel.figure.layout.xaxis2.ticktext == ("1", "3", "8", "∞")
+    assert panel.figure.data[4].x == (3.0, 16.0) and panel.figure.data[4].y == (0.4, 0.8)
+    assert panel.figure.data[6].x == (3.0, 3.0)
+    assert panel.training._restart._timer is None and len(loop.started) == 1
+    panel.buttons["Reset"].click()
+    assert panel.figure.layout.xaxis2.ticktext[0] == "0"
 
 
 def test_a_stopped_run_leaves_no_dot(panel, loop):

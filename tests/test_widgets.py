@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lalora_kit import METHODS, Settings, lesson, live, load_task, widgets
+from lalora_kit import METHODS, Settings, ablation, grid, lesson, live, load_task, widgets
 from lalora_kit.live import LiveTraining
 from lalora_kit.privacy import Ledger
 from tests.fakes import GatedRounds, fake_round
@@ -76,6 +76,65 @@ def test_buttons_run_stop_and_reset(panel, loop):
     assert "Ready" in panel.text.value
 
 
+GRID = {
+    **{grid.cell("la-lora", "epsilon", 3.0, seed): [seed / 10] * 10 for seed in (1, 2, 4)},
+    grid.cell("la-lora", "rank", 16, 0): [0.7] * 10,
+    grid.cell("head-only", "epsilon", 3.0, 0): [0.5] * 10,
+}
+
+
+@pytest.fixture
+def banded(task, loop):
+    """A panel over the grid, at its defaults, with nothing run yet."""
+    training = LiveTraining(task, METHODS["la-lora"], Settings(seed=0, max_samples=64), ledger=Ledger())
+    panel = widgets.TrainingPanel(training, runs=GRID, mode="live")
+    yield panel
+    training.stop()
+    for _ in range(100):
+        loop.gate.release()
+    assert training.join(20)
+    panel.keep.cancel()
+
+
+def test_the_grid_is_shown_before_anything_has_run_and_only_where_it_holds_runs(banded):
+    low, high, mean = banded.figure.data[6:9]
+    assert low.y == (0.1,) * 10 and high.y == (0.4,) * 10 and mean.y == pytest.approx((0.7 / 3,) * 10)
+    assert not banded.figure.data[2].x and "3 seeds of la-lora" in banded.text.value
+    for control, value, found in (("rank", 16, (0.7,) * 10), ("epsilon", 1.0, ()), ("rank", 4, ())):
+        banded.controls[control].value = value
+        assert banded.figure.data[8].y == found
+        assert ("holds no run" in banded.text.value) is not bool(found)
+    banded.controls["epsilon"].value = 3.0
+    assert len(banded.figure.data[8].y) == 10
+
+
+def test_next_seed_keeps_the_seeds_before_faint_and_another_setting_hides_them(banded, loop):
+    for seed in range(4):
+        banded.buttons["Next seed" if seed else "Run"].click()
+        for _ in range(10):
+            loop.gate.release()
+        assert banded.training.join(20) and banded.training.trained.seed == seed
+    assert banded.figure.data[2].y[-1] == pytest.approx(0.4) and banded.figure.data[1].y[-1] == pytest.approx(0.3)
+    apart = banded.figure.data[9].y
+    assert (apart[9], apart[20]) == pytest.approx((0.1, 0.2)) and apart[10] is apart[21] is None and len(apart) == 22
+    assert banded.figure.data[9].opacity < 0.5
+    banded.controls["rank"].value = 16
+    for _ in range(10):
+        loop.gate.release()
+    until = threading.Event()
+    assert not until.wait(1) and banded.training.join(20)
+    assert banded.training.trained.rank == 16 and not banded.figure.data[9].x
+    banded.buttons["Reset"].click()
+    assert not banded.figure.data[2].x and len(banded.figure.data[8].y) == 10
+
+
+def test_a_grid_of_another_task_or_number_of_rounds_draws_no_band(task, loop):
+    training = LiveTraining(task, METHODS["la-lora"], Settings(seed=0, rounds=4), ledger=Ledger())
+    assert not widgets.TrainingPanel(training, runs=GRID, mode="headless").view().shipped
+    assert not ablation.seeds_at(GRID, METHODS["la-lora"], Settings(), "another task")
+    assert ablation.seeds_at(GRID, METHODS["head-only"], Settings(learning_rate=2.0)) == [[0.5] * 10]
+
+
 def test_a_failure_is_shown_in_the_panel(panel, monkeypatch):
     def broken(*_, **__):
         raise ValueError("epsilon=0.1 <is> not reachable")
@@ -119,11 +178,12 @@ def test_headless_leaves_one_small_figure_and_text(task, capsys, monkeypatch):
     shown = []
     monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append((figure, renderer)))
     training = LiveTraining(task, METHODS["la-lora"], SETTINGS, ledger=Ledger(), first=[fake_round(1, 0.9)])
-    widgets.TrainingPanel(training, mode="headless").show()
+    widgets.TrainingPanel(training, runs={}, mode="headless").show()
     [(figure, renderer)] = shown
     assert renderer == "plotly_mimetype" and len(figure.to_json()) < 100_000
     text = capsys.readouterr().out
     assert "ε of all runs on these data: 0" in text and "not private" in text
+    assert text.count("holds no run of la-lora at these settings") == 1
 
 
 def test_predict_headless_takes_the_default_and_says_so(capsys):
