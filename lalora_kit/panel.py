@@ -30,7 +30,7 @@ Values = dict[str, Any]
 class Shown:
     """What a panel shows at its controls' values.
 
-    traces: of each trace of the figure, in its order, what may have changed.
+    traces: of each trace of the figure, in its order, what may have changed; lists, no arrays.
     title: of the figure.
     status: one line, first of the text.
     facts: `(name, value)` texts.
@@ -76,6 +76,7 @@ class Panel:
     def __init__(self, start: Mapping[str, Any], *, mode: str = "auto", lock: threading.RLock | None = None) -> None:
         self.start, self.values, self.mode = dict(start), dict(start), lesson.mode(mode)
         self.lock = lock or threading.RLock()
+        self._shown: Shown | None = None  # what figure and text show now; None if that is not known
         if self.mode == "live":
             self._build()
 
@@ -113,14 +114,17 @@ class Panel:
         print("\n".join([*(f"{name}: {value}" for name, value in shown.facts), *filter(None, shown.notes)]))
 
     def update(self) -> None:
-        """Bring figure and text up to date, as one."""
+        """Bring figure and text up to date, as one; plotly is handed only what changed, for it is slow to compare."""
         with self.lock:
-            shown = self.redraw(self.values)
+            shown, before = self.redraw(self.values), self._shown
+            self._shown = None
             with self.figure.batch_update():
-                for trace, data in zip(self.figure.data, shown.traces, strict=True):
-                    trace.update(data)
-                self.figure.layout.update({"title": {"text": shown.title}, **(shown.layout or {})})
+                known = before.traces if before else [{}] * len(shown.traces)
+                for trace, data, last in zip(self.figure.data, shown.traces, known, strict=True):
+                    trace.update(changed(data, last))
+                self.figure.layout.update(changed(around(shown), around(before) if before else {}))
             self._tell(shown)
+            self._shown = shown
             self.keep()
 
     def reset(self) -> None:
@@ -149,7 +153,8 @@ class Panel:
             W.HBox(list(row.values()), layout=W.Layout(flex_flow="row wrap")) for row in (self.controls, self.buttons)
         ]
         self.box = W.VBox([*rows, self.text, self.error, self.figure])
-        self._tell(self.redraw(self.values))
+        self._shown = self.redraw(self.values)
+        self._tell(self._shown)
 
     def _take(self) -> None:
         with self.lock:
@@ -208,6 +213,16 @@ class LivePanel(Panel):
     def fail(self, failure: Exception) -> None:
         """A failure ends the run that is going on."""
         self.training.fail(failure)
+
+
+def changed(now: Mapping[str, Any], before: Mapping[str, Any]) -> Values:
+    """The entries of `now` that are new or not as they were."""
+    return {name: value for name, value in now.items() if name not in before or before[name] != value}
+
+
+def around(shown: Shown) -> Values:
+    """What may change in a figure's layout, its title among it."""
+    return {"title": {"text": shown.title}, **(shown.layout or {})}
 
 
 def show_figure(figure: go.Figure) -> None:

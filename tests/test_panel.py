@@ -54,6 +54,21 @@ def test_a_failure_is_shown_and_the_next_move_takes_it_away(panel):
     assert panel.error.value == "" and panel.figure.data[0].x == (2.0,)
 
 
+def test_plotly_is_handed_only_what_changed_and_everything_after_a_failure(panel, monkeypatch):
+    handed, plain = [], type(panel.figure.data[0]).update
+    monkeypatch.setattr(
+        type(panel.figure.data[0]), "update", lambda self, data: (handed.append(sorted(data)), plain(self, data))
+    )
+    panel.update()
+    panel.controls["epsilon"].value = 2.0
+    monkeypatch.setattr(panel, "_tell", lambda shown: 1 / 0)
+    panel.controls["epsilon"].value = 3.0
+    assert "ZeroDivisionError" in panel.error.value
+    monkeypatch.undo()
+    panel.update()
+    assert handed == [[], ["x", "y"], ["x", "y"]] and panel._shown.title == "95%"
+
+
 def test_the_picture_is_kept_for_a_reload_once_a_move_has_rested(panel):
     kept = threading.Event()
     panel.figure.observe(lambda _: kept.set(), "_widget_data")

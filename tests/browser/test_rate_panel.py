@@ -7,7 +7,7 @@ import pytest
 from tests.browser import test_in_lab as lab_tests
 
 pytestmark = lab_tests.pytestmark
-NAME, TRACES = "04_la_lora", 7
+NAME, TRACES = "04_la_lora", 11
 ROUNDS = f"() => Array.from({lab_tests.PLOT}?.data?.[1]?.x ?? []).length"
 DOTS = f"() => Array.from({lab_tests.PLOT}?.data?.[6]?.x ?? []).length"
 
@@ -21,11 +21,14 @@ def test_a_run_lands_in_the_grid(reader):
     page = reader.page
     before = page.evaluate(DOTS)
     reader.shoot(f"{NAME}-1-ready")
-    facts = reader.status()
-    for position in range(4):  # before any training: σ and its kin follow
-        page.locator(".jp-OutputArea .noUi-handle").nth(position).focus()
-        page.keyboard.press("ArrowRight" if position != 1 else "ArrowLeft")
-    reader.until(f"() => [...document.querySelectorAll('[role=status]')].at(-1).innerText !== {facts!r}")
+    for slider in lab_tests.SLIDERS:  # before any training: σ and its kin, and the grid, follow
+        key = "ArrowLeft" if slider == "rank" else "ArrowRight"
+        assert reader.timed(NAME, slider, key, lab_tests.FACTS) < lab_tests.REDRAW * lab_tests.SLACK
+    page.locator("button", has_text="ε").last.click()
+    reader.until(f"() => {lab_tests.PLOT}.layout.xaxis2.title.text.startsWith('ε')")
+    reader.shoot(f"{NAME}-2-epsilon")
+    page.locator("button", has_text="rate").last.click()
+    reader.until(f"() => {lab_tests.PLOT}.layout.xaxis2.ticktext[0] === '0'")
     page.locator(".jp-OutputArea select").last.select_option("ffa-lora")
     reader.press("Run")
     print(f"{NAME}: first round on show {reader.until(f'() => ({ROUNDS})() === 1'):.2f} s after Run")
@@ -39,6 +42,6 @@ def test_a_run_lands_in_the_grid(reader):
     reader.press("Next seed")
     reader.until_status("Done", minutes=3)
     reader.until(f"() => ({DOTS})() === {before + 1}")
-    reader.shoot(f"{NAME}-2-done")
+    reader.shoot(f"{NAME}-3-done")
     assert page.locator("[role=alert]").count() == 0
     assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
