@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from lalora_kit import adapters
 from lalora_kit.federated import federated_rounds
@@ -147,6 +148,13 @@ def load(directory: Path) -> Saved:
     Raises:
         ValueError: if there is no run, or a file of it is damaged and no state can be read.
     """
+    task, method, settings = read_about(directory)
+    state, record = newest_state(directory, settings)
+    return Saved(task, method, settings, state, read_records(directory / "rounds.jsonl", state.round, record))
+
+
+def read_about(directory: Path) -> tuple[str, Method, Settings]:
+    """Task, method and settings of the run in `directory`."""
     remedy = "restore it from a copy, or start a new run with --out"
     try:
         about = read_object(directory / "settings.json", remedy)
@@ -156,11 +164,9 @@ def load(directory: Path) -> Saved:
             "--out wrote; check the path"
         ) from error
     try:
-        task, method, settings = str(about["task"]), find_method(about["method"]), Settings.from_json(about["settings"])
+        return str(about["task"]), find_method(about["method"]), Settings.from_json(about["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{directory}/settings.json is damaged ({error}); {remedy}") from error
-    state, record = newest_state(directory, settings)
-    return Saved(task, method, settings, state, read_records(directory / "rounds.jsonl", state.round, record))
 
 
 def read_records(path: Path, done: int, newest: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -199,7 +205,12 @@ def write_adapter(directory: Path, task: Task, saved: Saved) -> None:
     """The averaged adapter in PEFT's format, each file replaced whole, with what it cost beside it."""
     fresh, record, settings = directory / "adapter.new", saved.rounds[-1], saved.settings
     shutil.rmtree(fresh, ignore_errors=True)
-    adapters.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
+    try:
+        adapters.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
+    except SafetensorError as error:  # a full disk, which safetensors reports in a class of its own
+        raise OSError(
+            f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"
+        ) from error
     cost = {
         "epsilon": record["epsilon"],
         "delta": settings.delta,

@@ -81,6 +81,18 @@ def compare(
     typer.echo(tuning_note(claims), err=as_json)
 
 
+@app.command()
+def statement(
+    directory: Annotated[Path, typer.Argument(help="What --out wrote.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Print the paragraph to cite about a run's privacy: ε spent by the ledger, against whom, and its limits."""
+    from lalora_kit.statement import statement
+
+    said = statement(directory)
+    typer.echo(json.dumps(said.to_json()) if as_json else said.text)
+
+
 def finish(rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], as_json: bool) -> None:
     """Print the table, and where it is kept."""
     from lalora_kit.claim_runs import as_records
