@@ -25,7 +25,7 @@ app = typer.Typer(
 
 app.add_typer(cli_research.app)
 
-EXIT_BAD_INPUT = 2
+EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
 
 
@@ -139,8 +139,9 @@ def show(line: dict[str, Any], settings: Settings, as_json: bool) -> None:
     from tqdm import tqdm
 
     spent = "∞" if line["epsilon"] is None else f"{line['epsilon']:.3f}"
+    loss = "none" if line["loss"] is None else f"{line['loss']:.3f}"
     tqdm.write(
-        f"round {line['round']:>3}/{settings.rounds}  accuracy {line['accuracy']:.3f}  loss {line['loss']:.3f}  "
+        f"round {line['round']:>3}/{settings.rounds}  accuracy {line['accuracy']:.3f}  loss {loss}  "
         f"ε {spent}  σ {line['noise_multiplier']:.3f}  {line['seconds']:.2f} s"
     )
 
@@ -192,13 +193,15 @@ def main() -> None:
         code = app(cli_research.spread(sys.argv[1:]), standalone_mode=False)
     except (usage_error, ValueError) as error:
         fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except OSError as error:
+        fail(f"{error}; every finished round is kept where --out was given; mend the cause, and --resume", EXIT_MACHINE)
     except KeyboardInterrupt:
         typer.echo("stopped; every finished round is kept where --out was given", err=True)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def fail(message: str) -> None:
-    """Print one sentence on standard error and leave with exit code 2."""
+def fail(message: str, code: int = EXIT_BAD_INPUT) -> None:
+    """Print one sentence on standard error and leave."""
     typer.echo(f"lalora: {' '.join(message.split())}", err=True)
-    sys.exit(EXIT_BAD_INPUT)
+    sys.exit(code)
