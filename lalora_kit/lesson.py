@@ -139,6 +139,13 @@ class Prediction:
         write_atomically(path, json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 
+def scores(path: Path = PREDICTIONS) -> list[tuple[str, str, str]]:
+    """The predictions that the lessons kept: question, choice and what came out; those without both left out."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    said = [(question, line.get("choice"), line.get("answer")) for question, line in kept.items()]
+    return [(question, choice, answer) for question, choice, answer in said if choice and answer]
+
+
 def observed(claim: str, holds: bool, *, at_defaults: bool, effect: str = "") -> bool:
     """State an observation: asserted at a notebook's defaults, elsewhere only told as seen or not."""
     shown = f" ({effect})" if effect else ""

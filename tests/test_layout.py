@@ -23,16 +23,19 @@ MOST_LINES = 260
 ORDER = [
     *("files", "checks", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
     *("records", "identity", "limits", "plan", "local", "federated", "statefile", "checkpoint", "statement"),
-    *("gradients", "coupling", "amplification", "hessian", "sharpness", "audit"),
+    *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
     *("lesson", "lens", "trials", "grid", "ablation", "claims", "verdicts", "claim_runs"),
     *("background", "live", "panels"),
     *("figures", "figures_training", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"),
-    *("figures_rate", "panel", "widgets", "noise_panel", "rate_panel"),
+    *("figures_rate", "figures_claims", "panel", "widgets", "noise_panel", "rate_panel", "claims_panel"),
     *("kernel", "execute", "pages", "book"),
     *("presets", "doctor", "assets", "cli_research", "cli", "__main__"),
 ]
 
-FIGURES = {"figures", *(f"figures_{of}" for of in ("training", "coupling", "sharpness", "noise", "ablation", "rate"))}
+FIGURES = {
+    "figures",
+    *(f"figures_{of}" for of in ("training", "coupling", "sharpness", "noise", "ablation", "rate", "claims")),
+}
 
 # Packages that only the rows named here may import; torch and numpy are free.
 OUTSIDE = {
@@ -42,8 +45,8 @@ OUTSIDE = {
     "sklearn": {"tasks"},
     "peft": {"adapters"},
     "opacus": {"privacy"},
-    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "widgets", "pages"},
-    "ipywidgets": {"panel", "widgets", "noise_panel", "rate_panel"},
+    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "widgets", "pages"},
+    "ipywidgets": {"panel", "widgets", "noise_panel", "rate_panel", "claims_panel"},
     "papermill": {"execute"},
     "nbconvert": {"pages"},
     "typer": {"cli", "cli_research"},

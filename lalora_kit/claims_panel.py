@@ -1,0 +1,62 @@
+"""The panel of lesson 06: the forest plot under fewer or more seeds, at equal rate or at each side's best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ipywidgets as W
+import plotly.graph_objects as go
+
+from lalora_kit.claims import CLAIMS, Claim
+from lalora_kit.figures_claims import MODES, forest_data, forest_figure, forest_title
+from lalora_kit.panel import Panel, Shown, Values
+from lalora_kit.verdicts import SEEDS, Row, Runs, judge
+
+LABELS = {"best": "each at its best rate", "equal": "equal rate"}
+
+
+class ClaimsPanel(Panel):
+    """Verdicts over `runs` that are done; nothing is trained here.
+
+    Args:
+        runs: as `claim_runs.shipped()` gives them.
+        claims: the rows.
+        seeds: all that are reported; the slider takes the first 2, 3, ... of them.
+    """
+
+    def __init__(
+        self, runs: Runs, claims: Sequence[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, *, mode: str = "auto"
+    ) -> None:
+        self.runs, self.claims, self.seeds = runs, claims, seeds
+        self.judged: dict[int, list[Row]] = {}
+        super().__init__({"seeds": len(seeds), "rates": MODES[0]}, mode=mode)
+
+    def rows(self, count: int) -> list[Row]:
+        """The claims judged by the first `count` seeds, worked out once."""
+        if count not in self.judged:
+            self.judged[count] = judge(self.runs, self.claims, self.seeds[:count])
+        return self.judged[count]
+
+    def make_controls(self) -> dict[str, W.ValueWidget]:
+        """Seeds and rates."""
+        counts = list(range(2, len(self.seeds) + 1))
+        return {
+            "seeds": W.SelectionSlider(options=counts, value=self.start["seeds"], description="seeds"),
+            "rates": W.ToggleButtons(options=[(LABELS[m], m) for m in MODES], value=self.start["rates"]),
+        }
+
+    def redraw(self, values: Values) -> Shown:
+        """The same runs, judged again."""
+        rows = self.rows(values["seeds"])
+        widest = max((row.best.detectable for row in rows if row.claim.unit.name.startswith("points")), default=0.0)
+        return Shown(
+            forest_data(rows, values["rates"]),
+            forest_title(rows, values["rates"], values["seeds"]),
+            "Fewer seeds widen the grey zone; a verdict that flips with one seed was never one.",
+            [("seeds", str(values["seeds"])), ("drawn", LABELS[values["rates"]]),
+             ("widest grey zone", f"±{widest:.1f} points")],
+        )  # fmt: skip
+
+    def draw(self, values: Values) -> go.Figure:
+        """The forest plot."""
+        return forest_figure(self.rows(values["seeds"]), values["rates"], values["seeds"])

@@ -1,0 +1,110 @@
+"""The forest plot of the claims: each effect with its interval, beside what these seeds could not have shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lalora_kit.figures import NEUTRAL, TEMPLATE
+from lalora_kit.verdicts import Row
+
+MODES = ("best", "equal")
+#: How a verdict begins -> its colour (Okabe and Ito) and marker.
+VERDICTS = {
+    "holds": ("#009E73", "circle"),
+    "holds only": ("#E69F00", "circle-open"),
+    "ruled out": ("#0072B2", "square"),
+    "too few": ("#888888", "diamond-open"),
+}
+UNITS = ("points of accuracy", "c_W", "ln of the ratio")
+AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")
+
+
+def verdict_look(verdict: str) -> tuple[str, str]:
+    """Colour and marker of a verdict."""
+    return next(VERDICTS[start] for start in sorted(VERDICTS, key=len, reverse=True) if verdict.startswith(start))
+
+
+def parts(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows by the family of their unit, in the order of `UNITS`."""
+    return [[row for row in rows if row.claim.unit.name.startswith(unit)] for unit in UNITS]
+
+
+def forest_data(rows: Sequence[Row], mode: str) -> list[dict[str, Any]]:
+    """What changes in the figure's traces: by part: undetectable zone, effects, controls, the paper."""
+    data: list[dict[str, Any]] = []
+    for part in parts(rows):
+        names = [row.claim.text for row in part]
+        effects = [getattr(row, mode) for row in part]
+        looks = [verdict_look(row.verdict) for row in part]
+        said = [f"{row.verdict}; {e.seeds} seeds; rates {row.rates[0]:g} and {row.rates[1]:g} at best"
+                for row, e in zip(part, effects, strict=True)]  # fmt: skip
+        zone = [none_if_nan(e.detectable) or 0 for e in effects]
+        data += [
+            {"y": names, "x": [2 * width for width in zone], "base": [-width for width in zone]},
+            {
+                "y": names, "x": [none_if_nan(e.mean) for e in effects], "customdata": said,
+                "marker": {"color": [colour for colour, _ in looks], "symbol": [symbol for _, symbol in looks]},
+                "error_x": {"array": [none_if_nan(e.high - e.mean) for e in effects]},
+            },
+            {"y": names, "x": [none_if_nan(row.control.mean) for row in part],
+             "customdata": [row.claim.control or "" for row in part]},
+            {"y": names, "x": [row.claim.paper for row in part], "customdata": [row.claim.source for row in part]},
+        ]  # fmt: skip
+    return data
+
+
+def none_if_nan(value: float) -> float | None:
+    """plotly draws nothing for None."""
+    return value if math.isfinite(value) else None
+
+
+def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
+    """How many claims got which verdict."""
+    counts = {start: sum(row.verdict.startswith(start) for row in rows) for start in VERDICTS}
+    counts["holds"] -= counts["holds only"]
+    where = "each at its best rate" if mode == "best" else "at equal rate"
+    return (
+        f"{counts['holds']} of {len(rows)} hold, {counts['holds only']} only at equal rate, "
+        f"{counts['ruled out']} ruled out above x, {counts['too few']} undecided"
+        f"<br><sup>{seeds} seeds; drawn: effects {where}</sup>"
+    )
+
+
+def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
+    """Effects in the direction of each claim, so that right of zero is what the paper says."""
+    groups = [(axis, part) for axis, part in zip(AXES, parts(rows), strict=True)]
+    figure = make_subplots(
+        len(groups), 1, vertical_spacing=0.09, row_heights=[max(len(part), 2) + 1.5 for _, part in groups]
+    )
+    dot = {"mode": "markers", "hovertemplate": "%{x:.2f}: %{customdata}<extra></extra>"}
+    thin = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": NEUTRAL}}
+    star = {"symbol": "star", "size": 10, "color": "#CC79A7"}
+    grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.75, "hoverinfo": "skip"}
+    styles: list[dict[str, Any]] = [
+        {**grey, "name": "too small for these seeds to show"},
+        {**dot, "name": "measured, 95 % interval", "marker": {"size": 9}, "error_x": {"color": NEUTRAL}},
+        {**dot, "name": "against its control, equal rate", "marker": thin},
+        {**dot, "name": "the paper's figure, at its scale", "marker": star},
+    ]
+    for place, data in enumerate(forest_data(rows, mode)):
+        part, kind = divmod(place, 4)
+        style = styles[kind]
+        merged = {**style, **data, "legendgroup": str(kind), "showlegend": part == 0}
+        for key in ("marker", "error_x"):
+            if key in style or key in data:
+                merged[key] = {**style.get(key, {}), **data.get(key, {})}
+        figure.add_trace((go.Bar if kind == 0 else go.Scatter)(**merged), part + 1, 1)
+    for place, (axis, _) in enumerate(groups, start=1):
+        figure.update_xaxes(title_text=axis, zeroline=True, zerolinecolor=NEUTRAL, zerolinewidth=1.5, row=place)
+        figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
+    height = 300 + 27 * len(rows)
+    figure.update_layout(
+        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=height, barmode="overlay"
+    )
+    figure.update_layout(margin={"t": 80, "b": 120})
+    return figure
