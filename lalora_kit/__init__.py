@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lalora_kit.adapters import Adapter
+    from lalora_kit.auditing import AuditResult, audit
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import METHODS, Method
     from lalora_kit.privacy import BudgetExceeded, Ledger
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Adapter": "adapters",
+    "AuditResult": "auditing",
     "BudgetExceeded": "privacy",
     "Ledger": "privacy",
     "METHODS": "methods",
@@ -32,6 +34,7 @@ _HOME = {
     "Settings": "settings",
     "TASKS": "tasks",
     "Task": "tasks",
+    "audit": "auditing",
     "federated_rounds": "federated",
     "load_task": "tasks",
 }
@@ -40,6 +43,7 @@ __all__ = [
     "METHODS",
     "TASKS",
     "Adapter",
+    "AuditResult",
     "BudgetExceeded",
     "Ledger",
     "Method",
@@ -47,6 +51,7 @@ __all__ = [
     "RunState",
     "Settings",
     "Task",
+    "audit",
     "federated_rounds",
     "load_task",
 ]

@@ -1,4 +1,4 @@
-"""The researcher's commands: `lalora claims`, `compare`. They parse, call the library and print."""
+"""The researcher's commands: `lalora audit`, `claims`, `compare`. They parse, call the library and print."""
 
 from __future__ import annotations
 
@@ -42,6 +42,38 @@ def reported(count: int) -> list[int]:
     from lalora_kit.verdicts import TUNING_SEEDS
 
     return [seed for seed in range(count + len(TUNING_SEEDS)) if seed not in TUNING_SEEDS][:count]
+
+
+@app.command()
+def audit(
+    method: Annotated[str, typer.Option(help="See `lalora methods`.")] = "la-lora",
+    epsilon: Annotated[float, typer.Option(help="The ε that is claimed, and put to the test.")] = 3.0,
+    delta: Annotated[float, typer.Option(help="The claim's δ.")] = 1e-3,
+    trials: Annotated[int, typer.Option(help="Virtual clients; half of them hold a canary.")] = 2000,
+    confidence: Annotated[float, typer.Option(help="That the lower bound holds.")] = 0.99,
+    sample_rate: Annotated[float, typer.Option(help="Chance of a sample per step; 1 is sharpest.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="An integer: reproducible, not private.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack a method's own training loop, and print a lower bound on ε beside the ledger's ε."""
+    from lalora_kit.auditing import audit as run
+    from lalora_kit.methods import find_method
+    from lalora_kit.records import SEED_KNOWN
+
+    found = run(
+        find_method(method), epsilon=epsilon, delta=delta, trials=trials, seed=seed, confidence=confidence,
+        sample_rate=sample_rate,
+    )  # fmt: skip
+    if seed is not None:
+        typer.echo(SEED_KNOWN, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+        return
+    typer.echo(str(found))
+    typer.echo(
+        f"epsilon_lower {found.epsilon_lower:.3f}  confidence {found.confidence:g}  epsilon {found.epsilon:.3f}  "
+        f"TPR {found.tpr:.3f}  FPR {found.fpr:.4f}  trials {found.trials}  {found.seconds:.1f} s"
+    )
 
 
 @app.command()
