@@ -22,7 +22,7 @@ MOST_LINES = 260
 # A file imports only from rows above its own; files of one folder are one row.
 ORDER = [
     *("files", "checks", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
-    *("records", "identity", "limits", "plan", "local", "federated", "statefile", "checkpoint", "statement"),
+    *("records", "identity", "limits", "adapterfile", "plan", "local", "federated", "statefile", "checkpoint", "statement"),
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
     *("lesson", "lens", "trials", "grid", "ablation", "claims", "verdicts", "claim_runs"),
     *("background", "live", "panels"),
