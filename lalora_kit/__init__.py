@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lalora_kit.adapterfile import load_adapter
     from lalora_kit.adapters import Adapter
     from lalora_kit.auditing import AuditResult, audit
     from lalora_kit.federated import federated_rounds
@@ -36,6 +37,7 @@ _HOME = {
     "Task": "tasks",
     "audit": "auditing",
     "federated_rounds": "federated",
+    "load_adapter": "adapterfile",
     "load_task": "tasks",
 }
 
@@ -53,6 +55,7 @@ __all__ = [
     "Task",
     "audit",
     "federated_rounds",
+    "load_adapter",
     "load_task",
 ]
 
