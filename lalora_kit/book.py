@@ -19,11 +19,13 @@ import nbformat
 from tqdm import tqdm
 
 from lalora_kit.execute import NotebookRun, check_parameters, run_notebook
+from lalora_kit.files import write_atomically
 from lalora_kit.pages import page, readable_size, write_index
 
 __all__ = [
     "NotebookRun",
     "check_parameters",
+    "copy_notebooks",
     "lab",
     "notebooks_dir",
     "page",
@@ -32,22 +34,55 @@ __all__ = [
     "walkthrough",
 ]
 
+COPIES = "lalora-notebooks"
+"""Folder, in the one that a command was called in, for copies of an installed package's notebooks."""
+
 PACKAGES_TOLD = ("lalora-kit", "torch", "timm", "transformers", "peft", "opacus", "plotly", "papermill")
 """Packages whose versions the index names: those that numbers and figures depend on."""
 
 
 def notebooks_dir() -> Path:
-    """The folder of the notebooks: `notebooks/`, beside the package in a clone.
+    """The folder of the notebooks: inside an installed package, else `notebooks/` beside it, as in a clone.
 
-    Raises ValueError where the package was installed without them.
+    Raises ValueError where there is neither.
     """
-    folder = Path(__file__).resolve().parent.parent / "notebooks"
-    if not folder.is_dir():
+    package = Path(__file__).resolve().parent
+    for folder in (package / "notebooks", package.parent / "notebooks"):
+        if any(folder.glob("*.ipynb")):
+            return folder
+    raise ValueError(
+        f"{package} came without its notebooks: a wheel carries them inside, a clone beside the package; "
+        "install the wheel again, or clone the repository and run `python -m pip install -e .` there."
+    )
+
+
+def copy_notebooks(out_dir: Path, *, keep: bool = False) -> list[Path]:
+    """Copy the notebooks into `out_dir` and return their places there, in order.
+
+    A file that lies there and differs is the reader's work. It is never overwritten: with `keep` it stays as it is,
+    else ValueError, before anything is written.
+    """
+    sources = sorted(notebooks_dir().glob("*.ipynb"))
+    places = [out_dir / source.name for source in sources]
+    pairs = [(source.read_bytes(), place) for source, place in zip(sources, places, strict=True)]
+    changed = [place for data, place in pairs if place.exists() and place.read_bytes() != data]
+    if changed and not keep:
         raise ValueError(
-            f"{folder} does not exist: the notebooks are in the repository, not in the installed package; "
-            "clone it and run `python -m pip install -e .` there."
+            f"{', '.join(map(str, changed))} would be overwritten and differ from the kit's, perhaps by your work; "
+            "name another folder, or move them away"
         )
-    return folder
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for data, place in pairs:
+        if not place.exists():
+            write_atomically(place, data)
+    return places
+
+
+def first_notebook() -> Path:
+    """What `lab` opens: the first notebook of a clone; of an installed package, in a copy that a reader may change."""
+    if notebooks_dir().parent != Path(__file__).resolve().parent:
+        return min(notebooks_dir().glob("*.ipynb"))
+    return copy_notebooks(Path(COPIES), keep=True)[0]
 
 
 def walkthrough(
@@ -92,7 +127,7 @@ def table(runs: Sequence[NotebookRun]) -> str:
 
 def lab(notebook: Path | None = None, arguments: Sequence[str] = ()) -> int:
     """Open JupyterLab of this interpreter on `notebook` (the first one by default); return its exit code."""
-    first = notebook or min(notebooks_dir().glob("*.ipynb"))
+    first = notebook or first_notebook()
     process = subprocess.Popen([sys.executable, "-m", "jupyterlab", str(first), *arguments])
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`; research has a file of its own.
+"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`; research and tools have their own files.
 
 It parses, calls the library and prints. Bad input ends with exit code 2 and one sentence; heavy imports happen
 inside the commands, so that `lalora --help` is quick.
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lalora_kit import cli_research
+from lalora_kit import cli_research, cli_tools
 from lalora_kit.settings import Settings
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_research.app)
+app.add_typer(cli_tools.app)
 
 EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
@@ -179,11 +180,15 @@ def walkthrough(
 
 
 @app.command()
-def lab() -> None:
-    """Open JupyterLab on the first notebook."""
+def lab(
+    notebook: Annotated[Path | None, typer.Argument(help="Another notebook.", show_default="the first one")] = None,
+) -> None:
+    """Open JupyterLab on the first notebook (where the kit came as a wheel, on a copy in ./lalora-notebooks)."""
     from lalora_kit import book
 
-    raise typer.Exit(book.lab())
+    if notebook is not None and not notebook.is_file():
+        raise ValueError(f"{notebook} does not exist; name a notebook, or none for the first one")
+    raise typer.Exit(book.lab(notebook))
 
 
 def main() -> None:

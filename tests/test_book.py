@@ -215,6 +215,23 @@ def test_the_notebooks_are_found_or_the_remedy_is_named(monkeypatch, tmp_path):
         book.notebooks_dir()
 
 
+def test_notebooks_are_copied_and_what_a_reader_changed_is_not_overwritten(tmp_path):
+    first, second, *rest = book.copy_notebooks(tmp_path / "mine")
+    assert [place.name for place in (first, second, *rest)] == sorted(
+        path.name for path in book.notebooks_dir().glob("*.ipynb")
+    )
+    original = first.read_bytes()
+    first.write_text("my answer")
+    second.unlink()
+    with pytest.raises(ValueError, match=r"00_\S+ would be overwritten.*name another folder, or move them away"):
+        book.copy_notebooks(tmp_path / "mine")
+    assert not second.exists() and first.read_text() == "my answer"
+    book.copy_notebooks(tmp_path / "mine", keep=True)
+    assert second.exists() and first.read_text() == "my answer"
+    first.write_bytes(original)
+    assert book.copy_notebooks(tmp_path / "mine") == [first, second, *rest]
+
+
 def test_lab_starts_jupyterlab_of_this_interpreter(tmp_path):
     assert book.lab(write(tmp_path, "n.ipynb"), ["--version"]) == 0
 

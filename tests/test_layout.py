@@ -22,19 +22,43 @@ MOST_LINES = 260
 # A file imports only from rows above its own; files of one folder are one row.
 ORDER = [
     *("files", "checks", "settings", "tasks", "partition", "adapters", "persample", "privacy", "methods"),
-    *("records", "identity", "limits", "adapterfile", "plan", "local", "federated", "statefile", "checkpoint", "statement"),
+    *(
+        "records",
+        "identity",
+        "limits",
+        "adapterfile",
+        "plan",
+        "local",
+        "federated",
+        "statefile",
+        "checkpoint",
+        "statement",
+    ),
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
     *("lesson", "lens", "trials", "grid", "ablation", "claims", "verdicts", "claim_runs"),
     *("background", "live", "panels"),
     *("figures", "figures_training", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"),
-    *("figures_rate", "figures_claims", "panel", "widgets", "noise_panel", "rate_panel", "claims_panel"),
-    *("kernel", "execute", "pages", "book"),
-    *("presets", "doctor", "assets", "cli_research", "cli", "__main__"),
+    *(
+        "figures_rate",
+        "figures_claims",
+        "figures_privacy",
+        "panel",
+        "widgets",
+        "noise_panel",
+        "rate_panel",
+        "claims_panel",
+        "privacy_panel",
+    ),
+    *("kernel", "execute", "pages", "book", "sweep", "handout", "reports", "explorer"),
+    *("presets", "doctor", "assets", "cli_research", "cli_tools", "cli", "__main__"),
 ]
 
 FIGURES = {
     "figures",
-    *(f"figures_{of}" for of in ("training", "coupling", "sharpness", "noise", "ablation", "rate", "claims")),
+    *(
+        f"figures_{of}"
+        for of in ("training", "coupling", "sharpness", "noise", "ablation", "rate", "claims", "privacy")
+    ),
 }
 
 # Packages that only the rows named here may import; torch and numpy are free.
@@ -45,13 +69,13 @@ OUTSIDE = {
     "sklearn": {"tasks"},
     "peft": {"adapters"},
     "opacus": {"privacy"},
-    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "widgets", "pages"},
-    "ipywidgets": {"panel", "widgets", "noise_panel", "rate_panel", "claims_panel"},
+    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "privacy_panel", "widgets", "pages"},
+    "ipywidgets": {"panel", "widgets", "noise_panel", "rate_panel", "claims_panel", "privacy_panel"},
     "papermill": {"execute"},
     "nbconvert": {"pages"},
-    "typer": {"cli", "cli_research"},
+    "typer": {"cli", "cli_research", "cli_tools"},
 }
-LIGHT = ("__init__", "settings", "cli", "cli_research")
+LIGHT = ("__init__", "settings", "cli", "cli_research", "cli_tools")
 
 
 def row(path):
