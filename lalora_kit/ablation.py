@@ -59,8 +59,8 @@ def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) 
     if len(ends) > 1:
         count, spread = f"{len(ends)} seeds", f" on average, {min(ends):.1%} to {max(ends):.1%}"
     return (
-        f"The shipped grid, {count} of {method.name} at ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, "
-        f"{settings.clients} clients: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
+        f"The shipped grid, {count} of {method.name} at rate {settings.learning_rate:g}, "
+        f"ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, {settings.clients} clients: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
     )
 
 

@@ -71,7 +71,7 @@ def test_the_grid_is_the_first_picture_of_what_is_chosen(panel):
         panel.controls[name].value = value
     assert panel.figure.data[9].y == (0.2, 0.4) and "2 seeds of rolora" in panel.text.value
     panel.controls["epsilon"].value = math.inf
-    assert panel.figure.data[9].y == (0.6, 0.8) and "1 seed of rolora at ε ∞" in panel.text.value
+    assert panel.figure.data[9].y == (0.6, 0.8) and "1 seed of rolora at rate 0.5, ε ∞" in panel.text.value
 
 
 def test_another_axis_is_shown_and_trains_nothing(panel, loop):

@@ -33,7 +33,6 @@ PLOT = f"[...document.querySelectorAll('{LIVE_PLOT}')].at(-1)"
 CURVE = f"() => new Set(Array.from({PLOT}?.data?.[2]?.x ?? []).map(Math.round)).size"  # rounds on show
 DOT = f"() => JSON.stringify([Array.from({PLOT}.data[5].x), Array.from({PLOT}.data[5].y)])"
 
-FACTS = "() => [...document.querySelectorAll('[role=status]')].at(-1).textContent"
 
 # From the next key on, look at every frame whether `what` has changed; leaves milliseconds in window.moved.
 TIMER = """() => {
@@ -116,6 +115,7 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
     page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator("[role=status]").last.scroll_into_view_if_needed()
     page.wait_for_function(f"() => ({PLOT})?.data?.length === {traces}", timeout=MINUTES)
+    page.wait_for_function(f"() => {PLOT}._fullLayout.width > 0.95 * {PLOT}.parentElement.clientWidth", timeout=MINUTES)
     yield Reader(page)
     page.evaluate("async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll() }")
     page.close()
