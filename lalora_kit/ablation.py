@@ -58,10 +58,9 @@ def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) 
     count, spread = "1 seed", ""
     if len(ends) > 1:
         count, spread = f"{len(ends)} seeds", f" on average, {min(ends):.1%} to {max(ends):.1%}"
-    return (
-        f"The shipped grid, {count} of {method.name} at rate {settings.learning_rate:g}, "
-        f"ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, {settings.clients} clients: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
-    )
+    at = f"rate {settings.learning_rate:g}, ε {epsilon_text(settings.epsilon)}, rank {settings.rank}"
+    where = f"{count} of {method.name} at {at}, {settings.clients} clients"
+    return f"The shipped grid, {where}: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
 
 
 @dataclass(frozen=True)

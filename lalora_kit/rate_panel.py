@@ -63,9 +63,7 @@ class RatePanel(LivePanel):
             "method": W.Dropdown(
                 options=list(self.methods), value=self.start["method"], description="method", layout=slim()
             ),
-            "axis": W.ToggleButtons(
-                options=AXES, value=self.start["axis"], description="x axis", style={"button_width": "auto"}
-            ),
+            "axis": W.Dropdown(options=AXES, value=self.start["axis"], description="x axis", layout=slim()),
         }
 
     def moved(self) -> None:

@@ -10,7 +10,6 @@ pytestmark = lab_tests.pytestmark
 NAME, TRACES = "04_la_lora", 11
 ROUNDS = f"() => Array.from({lab_tests.PLOT}?.data?.[1]?.x ?? []).length"
 DOTS = f"() => Array.from({lab_tests.PLOT}?.data?.[6]?.x ?? []).length"
-
 BAND = f"() => JSON.stringify(Array.from({lab_tests.PLOT}.data[9].y))"
 
 
@@ -26,12 +25,13 @@ def test_a_run_lands_in_the_grid(reader):
     for slider in lab_tests.SLIDERS:  # before any training: the grid's band at the sliders' settings follows
         assert reader.timed(NAME, slider, "ArrowRight", BAND) < lab_tests.REDRAW * lab_tests.SLACK
         reader.move(slider, "ArrowLeft", BAND)
-    page.locator("button", has_text="ε").last.click()
+    method, axis = page.locator("select", has_text="ffa-lora").last, page.locator("select", has_text="clients").last
+    axis.select_option("ε")
     reader.until(f"() => {lab_tests.PLOT}.layout.xaxis2.title.text.startsWith('ε')")
     reader.shoot(f"{NAME}-2-epsilon")
-    page.locator("button", has_text="rate").last.click()
+    axis.select_option("rate")
     reader.until(f"() => {lab_tests.PLOT}.layout.xaxis2.ticktext[0] === '0'")
-    page.locator(".jp-OutputArea select").last.select_option("ffa-lora")
+    method.select_option("ffa-lora")
     reader.press("Run")
     print(f"{NAME}: first round on show {reader.until(f'() => ({ROUNDS})() === 1'):.2f} s after Run")
     reader.until(f"() => ({ROUNDS})() >= 2")
