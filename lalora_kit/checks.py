@@ -38,10 +38,9 @@ def positive(name: str, value: object, remedy: str, low: float = 0.0, high: floa
     require(name, value, low <= real <= high, f"it must lie between {low:g} and {high:g}", remedy)
 
 
-def counting(name: str, value: object, least: int = 1, most: int | None = None) -> None:
+def counting(name: str, value: object, least: int = 1, most: int = 10**9) -> None:
     """Raise unless `value` is an integer of at least `least`, and at most `most`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     holds = whole and int(value) >= least  # type: ignore[call-overload]
     require(name, value, holds, f"it must be a whole number of at least {least}", f"use {name}={least} or more")
-    holds = most is None or int(value) <= most  # type: ignore[call-overload]
-    require(name, value, holds, f"it must be at most {most}", f"use {name}={most} or less")
+    require(name, value, int(value) <= most, f"it must be at most {most}", f"use {name}={most} or less")  # type: ignore[call-overload]

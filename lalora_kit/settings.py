@@ -16,7 +16,7 @@ from lalora_kit.checks import counting, number, positive, require, shown
 
 EPSILON_FLOOR = 0.03  # below it the accountants' own resolution decides, not the noise
 EPSILON_CEILING = 1e6
-MOST_STEPS = 1_000_000  # private steps of one client
+MOST_STEPS = 100_000  # private steps of one client
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("fp32", "bf16")
 
@@ -144,7 +144,7 @@ def check_privacy(s: Settings) -> None:
     both = s.sample_rate is not None and s.batch_size is not None
     require(
         "batch_size", s.batch_size, not both,
-        f"sample_rate={s.sample_rate} is set too, and each fixes the other", "set one of them",
+        f"sample_rate={shown(s.sample_rate)} is set too, and each fixes the other", "set one of them",
     )  # fmt: skip
     if s.sample_rate is not None:
         rate = number("sample_rate", s.sample_rate)
@@ -160,7 +160,7 @@ def check_federation(s: Settings) -> None:
         counting(name, getattr(s, name))
     require(
         "rounds", s.rounds, int(s.rounds) * int(s.local_steps) <= MOST_STEPS,
-        f"with local_steps={shown(s.local_steps)} it makes more than {MOST_STEPS:,} private steps",
+        f"with local_steps={s.local_steps} it makes more than {MOST_STEPS:,} private steps",
         "lower either; ε of so many would take the accountant for ever",
     )  # fmt: skip
     share = number("participation", s.participation)

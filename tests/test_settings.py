@@ -85,6 +85,12 @@ def test_a_bad_value_is_refused_with_the_value_the_rule_and_the_remedy(name, val
     assert rule and remedy
 
 
+@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
+def test_an_integer_too_long_to_write_out_is_refused_in_short(field):
+    with pytest.raises(ValueError, match=rf"^{field.name}=<integer of 16610 bits> is not possible: .*; "):
+        Settings(**{field.name: 10**5000})
+
+
 @pytest.mark.parametrize("name", ["nan", "alhpa", "lr"])
 def test_an_unknown_setting_is_refused(name):
     with pytest.raises(TypeError):
