@@ -51,7 +51,7 @@ def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) 
     if not curves:
         start = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
         return (
-            f"The shipped grid holds no run of {method.name} at these settings, so no band is drawn: it moves one of "
+            f"The shipped grid holds no run of {method.name} at these settings; it moves one of "
             f"rate, ε, rank and clients at a time away from {start}, {DEFAULTS.rounds} rounds on {TASK}."
         )
     ends = [curve[-1] for curve in curves]

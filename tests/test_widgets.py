@@ -128,6 +128,18 @@ def test_next_seed_keeps_the_seeds_before_faint_and_another_setting_hides_them(b
     assert not banded.figure.data[2].x and len(banded.figure.data[8].y) == 10
 
 
+def test_headless_the_band_is_in_the_figure_and_a_line_says_how_many_seeds(task, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr("lalora_kit.panel.pio.show", lambda figure, renderer: shown.append(figure))
+    first = [fake_round(t, 0.3) for t in range(1, 11)]
+    training = LiveTraining(task, METHODS["la-lora"], Settings(seed=0), ledger=Ledger(), first=first)
+    widgets.TrainingPanel(training, runs=GRID, mode="headless").show()
+    assert shown[0].data[6].y == (0.1,) * 10 and shown[0].data[7].y == (0.4,) * 10
+    assert (
+        "3 seeds of la-lora at rate 0.5, ε 3, rank 4, 8 clients: 23.3% on average, 10.0% to" in capsys.readouterr().out
+    )
+
+
 def test_a_grid_of_another_task_or_number_of_rounds_draws_no_band(task, loop):
     training = LiveTraining(task, METHODS["la-lora"], Settings(seed=0, rounds=4), ledger=Ledger())
     assert not widgets.TrainingPanel(training, runs=GRID, mode="headless").view().shipped
