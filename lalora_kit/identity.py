@@ -50,6 +50,7 @@ def identity_of(task: Task, method: Method, settings: Settings, shards: Shards, 
         "aggregate": code_of(method.aggregate),
         "shards": digest([shard.tolist() for shard in shards]),
         "seed": hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest(),
+        **{f"notes.{name}": value for name, value in task.notes.items()},
         **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
     }
 

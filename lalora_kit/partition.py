@@ -1,4 +1,7 @@
-"""Partition: who holds which sample. Every sample goes to exactly one client, and no client is left empty."""
+"""Partition: who holds which sample, at random, by label skew or by natural owner.
+
+Every sample goes to exactly one client, and no client is left empty.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,28 @@ Shards = tuple[np.ndarray, ...]
 
 
 def partition(
-    labels: Sequence[int] | np.ndarray, clients: int, beta: float | None, generator: np.random.Generator
+    labels: Sequence[int] | np.ndarray,
+    clients: int,
+    beta: float | None,
+    generator: np.random.Generator,
+    *,
+    owners: np.ndarray | None = None,
 ) -> Shards:
-    """Split samples over clients: at random (`beta=None`), or with Dirichlet(beta) label skew.
+    """Split samples over clients: at random (`beta=None`), with Dirichlet(beta) label skew, or by owner.
 
     Args:
         labels: `(samples,)` integer labels.
         clients: number of clients.
         beta: concentration; small values give each client few classes (Hsu et al., arXiv 1909.06335).
         generator: the source of randomness.
+        owners: `(samples,)` whose each sample is; where given, each client is made of whole owners.
 
     Returns:
         One sorted index array a client; together they hold every sample once.
 
     Raises:
-        ValueError: if there are more clients than samples, or if 100 Dirichlet draws all left a client empty.
+        ValueError: if there are more clients than samples, if 100 Dirichlet draws all left a client empty, if there are
+            more clients than owners, or if both owners and beta are given.
     """
     labels = np.asarray(labels)
     if clients > len(labels):
@@ -34,6 +44,8 @@ def partition(
             f"clients={clients} is more than the {len(labels)} training samples; each client needs at least one; "
             f"use at most {len(labels)} clients"
         )
+    if owners is not None:
+        return by_owner(np.asarray(owners), clients, beta, generator)
     if beta is None:
         return tuple(np.sort(part) for part in np.array_split(generator.permutation(len(labels)), clients))
     for _ in range(MAX_REDRAWS):
@@ -44,6 +56,23 @@ def partition(
         f"dirichlet_beta={beta} left a client without samples in {MAX_REDRAWS} draws over {clients} clients and "
         f"{len(labels)} samples; every client must hold at least one; use a larger beta or fewer clients"
     )
+
+
+def by_owner(owners: np.ndarray, clients: int, beta: float | None, generator: np.random.Generator) -> Shards:
+    """Deal whole owners at random, as many to each client as to another; sizes and labels fall as they may."""
+    names = np.unique(owners)
+    if beta is not None:
+        raise ValueError(
+            f"dirichlet_beta={beta} is set, but this task's clients are made of the samples' owners; it is one or the "
+            "other; leave dirichlet_beta out"
+        )
+    if clients > len(names):
+        raise ValueError(
+            f"clients={clients} is more than the {len(names)} owners of the training samples; each client needs at "
+            f"least one; use at most {len(names)} clients"
+        )
+    hands = np.array_split(generator.permutation(names), clients)
+    return tuple(np.flatnonzero(np.isin(owners, hand)) for hand in hands)
 
 
 def dirichlet(labels: np.ndarray, clients: int, beta: float, generator: np.random.Generator) -> Shards:

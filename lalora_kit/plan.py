@@ -109,8 +109,9 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
     streams = Streams(secret)
     shards = partition(
-        task.train.labels.numpy(), settings.clients, settings.dirichlet_beta, streams.generator("partition")
-    )
+        task.train.labels.numpy(), settings.clients, settings.dirichlet_beta, streams.generator("partition"),
+        owners=None if task.train.owners is None else task.train.owners.numpy(),
+    )  # fmt: skip
     rates = sampling_rates(settings, [len(shard) for shard in shards])
     schedule = draw_schedule(settings, streams.generator("schedule"))
     identity, machine = identity_of(task, method, settings, shards, secret), machine_of(settings)

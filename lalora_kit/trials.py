@@ -142,7 +142,11 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
     [first] = federated_rounds(load_task(task), METHODS["head-only"], quick)
     made = {
         "command": command,
-        "task": {name: first.state.identity[name] for name in ("task", "data", "backbone", "trains")},
+        "task": {
+            name: value
+            for name, value in first.state.identity.items()
+            if name in ("task", "data", "backbone", "trains") or name.startswith("notes.")
+        },
         "settings": {name: value for name, value in DEFAULTS.to_json().items() if name not in (*VARIED, "seed")},
         "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lalora_kit.methods import METHODS
 from lalora_kit.partition import partition
-from lalora_kit.privacy import Streams
+from lalora_kit.plan import make_plan
+from lalora_kit.privacy import Ledger, Streams
+from tests.tiny import FAST, linear_task
 
 
 def generator(seed: int = 0) -> np.random.Generator:
@@ -78,3 +84,51 @@ def test_a_draw_that_left_someone_empty_is_drawn_again():
     labels = np.repeat(np.arange(4), 8)
     found = {len(partition(labels, 6, 0.3, generator(seed))) for seed in range(20)}
     assert found == {6}
+
+
+@given(owners=st.lists(st.integers(0, 30), min_size=1, max_size=200), data=st.data(), seed=st.integers(0, 2**32))
+def test_an_owner_is_never_split_over_clients(owners, data, seed):
+    clients = data.draw(st.integers(1, len(set(owners))))
+    shards = partition([0] * len(owners), clients, None, generator(seed), owners=np.array(owners))
+    assert len(shards) == clients and min(map(len, shards)) >= 1
+    assert sorted(np.concatenate(shards).tolist()) == list(range(len(owners)))
+    held = [set(np.array(owners)[shard]) for shard in shards]
+    assert sum(map(len, held)) == len(set(owners))  # each owner in one hand
+    assert max(map(len, held)) - min(map(len, held)) <= 1
+
+
+def test_owners_are_refused_beside_a_skew_and_where_there_are_too_few():
+    with pytest.raises(ValueError, match=r"dirichlet_beta=0\.5 is set, but.*owners.*leave dirichlet_beta out"):
+        partition([0] * 6, 2, 0.5, generator(), owners=np.arange(6))
+    with pytest.raises(ValueError, match=r"clients=3 is more than the 2 owners.*at most 2 clients"):
+        partition([0] * 6, 3, None, generator(), owners=np.arange(6) % 2)
+
+
+def test_a_run_deals_whole_owners_and_its_identity_carries_the_notes_of_its_data():
+    plain = linear_task()
+    whose = torch.arange(len(plain.train)) % 5
+    owned = replace(
+        plain,
+        train=replace(plain.train, owners=whose),
+        test=replace(plain.test, owners=torch.arange(len(plain.test)) % 5),
+        owners=tuple("abcde"),
+        notes={"edition": "7"},
+    )
+    plan = make_plan(owned, METHODS["la-lora"], FAST, Ledger())
+    held = [set(whose[torch.from_numpy(shard)].tolist()) for shard in plan.shards]
+    assert sum(map(len, held)) == 5
+    assert plan.identity["notes.edition"] == "7"
+    assert plan.identity["data"] == make_plan(plain, METHODS["la-lora"], FAST, Ledger()).identity["data"]
+    kept = owned.train.select(torch.tensor([3, 9]))
+    assert kept.owners.tolist() == [3, 4]
+
+
+def test_owners_without_names_or_out_of_their_range_are_refused():
+    plain = linear_task()
+    train, test = (replace(split, owners=torch.arange(len(split)) % 3) for split in (plain.train, plain.test))
+    with pytest.raises(ValueError, match=r"owners run from 0 to 2 but 2 are named.*name every owner"):
+        replace(plain, train=train, test=test, owners=("a", "b"))
+    with pytest.raises(ValueError, match=r"owners are none and 3 owners are named.*give both or neither"):
+        replace(plain, owners=("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"0 owners are named"):
+        replace(plain, train=train)

@@ -19,21 +19,27 @@ Inputs = dict[str, Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Samples in memory: keyword inputs of the backbone, each `(samples, ...)`, and integer labels `(samples,)`."""
+    """Samples in memory: keyword inputs of the backbone, each `(samples, ...)`, and integer labels `(samples,)`.
+
+    `owners` `(samples,)`, where given, says whose each sample is, as a place in `Task.owners`.
+    """
 
     inputs: Inputs
     labels: Tensor
+    owners: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, index: Tensor) -> Split:
         """The samples at `index` `(k,)`, in that order."""
-        return Split({name: value[index] for name, value in self.inputs.items()}, self.labels[index])
+        owners = None if self.owners is None else self.owners[index]
+        return Split({name: value[index] for name, value in self.inputs.items()}, self.labels[index], owners)
 
     def to(self, device: torch.device | str) -> Split:
         """The same samples on a device."""
-        return Split({name: value.to(device) for name, value in self.inputs.items()}, self.labels.to(device))
+        owners = None if self.owners is None else self.owners.to(device)
+        return Split({name: value.to(device) for name, value in self.inputs.items()}, self.labels.to(device), owners)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +48,8 @@ class Task:
 
     `targets` are the full names of the `nn.Linear` modules that carry LoRA; `head` is the name of the module
     that is trained in full. `classes` are the label names. The backbone is in eval mode, without gradients.
+    Where `owners` are named, each client is made of whole owners. `notes` are what the data depend on besides the
+    kit (a Python version, say); they are part of a run's identity.
     """
 
     name: str
@@ -51,6 +59,7 @@ class Task:
     train: Split
     test: Split
     classes: tuple[str, ...]
+    owners: tuple[str, ...] = ()
     description: str = ""
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -61,6 +70,8 @@ class Task:
         check_labels(self.test.labels, len(self.classes), f"{self.name}: test")
         check_finite(self.train, f"{self.name}: training")
         check_finite(self.test, f"{self.name}: test")
+        check_owners(self.train, self.owners, f"{self.name}: training")
+        check_owners(self.test, self.owners, f"{self.name}: test")
         self.backbone.eval().requires_grad_(False)
 
 
@@ -104,6 +115,24 @@ def check_finite(split: Split, where: str) -> None:
                 f"{where} input {name!r} holds NaN or an infinity in row {row}; "
                 "every value must be finite; clean or drop that row"
             )
+
+
+def check_owners(split: Split, owners: tuple[str, ...], where: str) -> None:
+    """Raise `ValueError` unless each sample has one of the named owners, or there are none at all."""
+    whose = split.owners
+    if whose is None and not owners:
+        return
+    if whose is None or not owners or whose.shape != split.labels.shape or whose.dtype != torch.int64:
+        shown = "none" if whose is None else f"{whose.dtype} of shape {tuple(whose.shape)}"
+        raise ValueError(
+            f"{where} owners are {shown} and {len(owners)} owners are named; each of the {len(split)} samples needs "
+            "one, as int64; give both or neither"
+        )
+    if int(whose.min()) < 0 or int(whose.max()) >= len(owners):
+        raise ValueError(
+            f"{where} owners run from {int(whose.min())} to {int(whose.max())} but {len(owners)} are named; "
+            f"they must lie in 0 to {len(owners) - 1}; name every owner"
+        )
 
 
 #: name -> (module:function that loads it, one line for `lalora tasks`)
