@@ -65,8 +65,9 @@ FIGURES = {
 OUTSIDE = {
     "timm": {"tasks", "assets"},
     "transformers": {"tasks", "assets"},
+    "tokenizers": {"tasks", "assets"},
     "datasets": {"tasks"},
-    "sklearn": {"tasks"},
+    "sklearn": {"tasks", "assets"},
     "peft": {"adapters"},
     "opacus": {"privacy"},
     "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "privacy_panel", "widgets", "pages"},
