@@ -99,6 +99,28 @@ def test_the_entry_point_refuses_too():
     assert done.stderr == "lalora: epsilon=nan is not possible: it must be a number; give epsilon a number\n"
 
 
+def test_a_place_that_cannot_be_written_to_is_one_sentence_and_exit_code_one(capsys, monkeypatch, tmp_path):
+    from lalora_kit.cli import main
+
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(sys, "argv", ["lalora", "train", *FAST, "--out", str(tmp_path / "file" / "run")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (out, ended.value.code) == ("", 1)
+    assert "Not a directory" in err and err.startswith("lalora: ") and err.count("\n") == 1
+
+
+def test_a_loss_that_is_no_number_is_shown_as_none(capsys):
+    from lalora_kit.cli import show
+    from lalora_kit.settings import Settings
+    from tests.fakes import fake_round
+
+    line = {**fake_round(1).to_json(), "loss": None, "epsilon": None}
+    show(line, Settings(), as_json=False)
+    assert "loss none  ε ∞" in capsys.readouterr().out
+
+
 def test_lists():
     from lalora_kit import METHODS, TASKS
 
