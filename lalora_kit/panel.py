@@ -140,8 +140,7 @@ class Panel:
     def _build(self) -> None:
         self.controls = self.make_controls()
         self.figure = go.FigureWidget(self.draw(self.values))
-        self.figure.layout.autosize = None
-        self.figure.observe(self._drawn, "_js2py_layoutDelta")
+        self.figure.observe(self._drawn, "_js2py_traceDeltas")
         self.text, self.error = W.HTML(), W.HTML()
         # A reload of the page shows the first figure unless the widget is told the last one.
         self.keep = Debounce(PAUSE, self.figure._repr_mimebundle_, self.lock)
@@ -161,7 +160,9 @@ class Panel:
     def _drawn(self, change: Mapping[str, Any]) -> None:
         """The browser has drawn the figure, before it knew how wide the page is: once, have it look again."""
         if change["new"] is not None:
+            self.figure.unobserve(self._drawn, "_js2py_traceDeltas")
             with self.lock:
+                self.figure.layout.autosize = False
                 self.figure.layout.autosize = True
 
     def _take(self) -> None:

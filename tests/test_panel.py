@@ -69,11 +69,12 @@ def test_plotly_is_handed_only_what_changed_and_everything_after_a_failure(panel
     assert handed == [[], ["x", "y"], ["x", "y"]] and panel._shown.title == "95%"
 
 
-def test_the_browser_measures_the_page_once_it_has_drawn(panel):
-    panel.update()
-    assert panel.figure.layout.autosize is None
-    panel.figure._js2py_layoutDelta = {"layout_delta": {}, "layout_edit_id": 0}
-    assert panel.figure.layout.autosize is True and panel.figure._js2py_layoutDelta is None
+def test_the_browser_measures_the_page_again_once_it_has_drawn(panel, monkeypatch):
+    sent = []
+    monkeypatch.setattr(panel.figure, "_send_relayout_msg", lambda layout, *_: sent.append(layout))
+    for _ in range(2):
+        panel.figure._js2py_traceDeltas = {"trace_deltas": [], "trace_edit_id": 0}  # what the browser sends by then
+    assert sent == [{"autosize": False}, {"autosize": True}]
 
 
 def test_the_picture_is_kept_for_a_reload_once_a_move_has_rested(panel):

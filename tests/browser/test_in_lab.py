@@ -115,7 +115,6 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
     page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator("[role=status]").last.scroll_into_view_if_needed()
     page.wait_for_function(f"() => ({PLOT})?.data?.length === {traces}", timeout=MINUTES)
-    page.wait_for_function(f"() => {PLOT}._fullLayout.width > 0.95 * {PLOT}.parentElement.clientWidth", timeout=MINUTES)
     yield Reader(page)
     page.evaluate("async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll() }")
     page.close()
