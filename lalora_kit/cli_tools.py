@@ -1,4 +1,4 @@
-"""The commands around the notebooks: `lalora notebooks`, `doctor`. They parse, call the library and print."""
+"""The commands around the notebooks: `notebooks`, `doctor`, `handout`, `ci`. They parse, call and print."""
 
 from __future__ import annotations
 
@@ -30,4 +30,73 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON object
     findings = doctor.examine()
     typer.echo(json.dumps(doctor.as_json(findings)) if as_json else doctor.report(findings))
     if not doctor.healthy(findings):
+        raise typer.Exit(1)
+
+
+SWEEP = {"ignore_unknown_options": True, "allow_extra_args": True}
+SWEEP_USAGE = "[NOTEBOOK]... [--PARAMETER VALUE...]... [OPTIONS]"
+Timeout = Annotated[int, typer.Option(help="Seconds that one cell may take.", min=1)]
+
+
+def own_options(context: typer.Context) -> list[str]:
+    """Names of a command's options, without the dashes."""
+    return [name.removeprefix("--") for parameter in context.command.params for name in parameter.opts]
+
+
+@app.command(context_settings=SWEEP, options_metavar=SWEEP_USAGE)
+def handout(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("build/handout"),
+    hide_code: Annotated[bool, typer.Option("--hide-code", help="Leave code out, but for the parameters.")] = False,
+    show_code: Annotated[bool, typer.Option("--show-code", help="Unfold all code.")] = False,
+    timeout: Timeout = 900,
+) -> None:
+    """Make self-contained pages of notebooks at your parameters: `lalora handout 02 04 --epsilon 0.5 1 3 --rank 8`.
+
+    Without a NOTEBOOK (a number, a name or a path, first or after --notebook) all of them are run. Every option that
+    is not listed here is a parameter of the notebooks; several values of one make a page each.
+    """
+    from lalora_kit import sweep
+    from lalora_kit.handout import INDEX, handout
+
+    if hide_code and show_code:
+        raise ValueError("--hide-code and --show-code are both given; leave one of them out")
+    jobs = sweep.plan(context.args, own_options(context))
+    runs = handout(
+        jobs, out, typer.echo, code="hidden" if hide_code else "open" if show_code else "folded", timeout=timeout
+    )
+    typer.echo(f"open {out / INDEX}")
+    if not all(run.ok for run in runs):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings=SWEEP, options_metavar=SWEEP_USAGE)
+def ci(
+    context: typer.Context,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", dir_okay=False)] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything as JSON here.", dir_okay=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the executed notebooks here.")] = None,
+    timeout: Timeout = 900,
+) -> None:
+    """Run notebooks as a CI job does: `lalora ci 02 --epsilon 1 --rounds 2 --junit report.xml --json report.json`.
+
+    NOTEBOOK and --PARAMETER are as in `lalora handout`. Exit code 0: all passed; 1: one failed; 2: bad input, and
+    nothing was run.
+    """
+    import tempfile
+
+    from lalora_kit import book, reports, sweep
+    from lalora_kit.files import write_atomically
+
+    jobs = sweep.plan(context.args, own_options(context))
+    made, done = book.made_with(), []
+    files = [(path, make) for path, make in ((junit, reports.junit), (json, reports.to_json)) if path is not None]
+    for path, _ in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for pair in sweep.run(jobs, out or Path(scratch), typer.echo, timeout=timeout):
+            done.append(pair)
+            for path, make in files:  # after each, so that a job that is cut short has told what it saw
+                write_atomically(path, make(done, made))
+    if not all(run.ok for _, run in done):
         raise typer.Exit(1)

@@ -51,6 +51,13 @@ class NotebookRun:
     size_bytes: int
 
 
+def parameters_of(notebook: Path) -> list[str]:
+    """Names of a notebook's parameters, in its own order; ValueError where there is no such notebook."""
+    if not notebook.is_file():
+        raise ValueError(f"{notebook} does not exist; name a notebook by its path.")
+    return list(papermill.inspect_notebook(str(notebook)))
+
+
 def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
     """Refuse parameters that `notebook` does not have, or of another type than its default.
 

@@ -23,6 +23,7 @@ from pygments.formatters import HtmlFormatter
 from lalora_kit.execute import RESULT_MIME, NotebookRun
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
+CODE = ("folded", "open", "hidden")
 TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPT_TAG = '<script src="plotly.min.js"></script>'
@@ -52,12 +53,22 @@ class _PageRenderer(IPythonRenderer):
         return self.escape_html(text) if remote else super().image(text, url, title)
 
 
-def page(run: NotebookRun, out_html: Path, *, self_contained: bool = False, index: str | None = None) -> Path:
+def page(
+    run: NotebookRun,
+    out_html: Path,
+    *,
+    self_contained: bool = False,
+    index: str | None = None,
+    code: str = "folded",
+) -> Path:
     """Write the HTML page of an executed notebook and return its path.
 
     `self_contained` puts plotly's script (5 MB) into the page, for a handout of one file; otherwise it is
     written once beside the pages. `index` is the address of the page that lists them all, if there is one.
+    `code` is one of `CODE`; the parameters are always on show.
     """
+    if code not in CODE:
+        raise ValueError(f"code={code!r} is unknown; it is {', '.join(CODE)}; choose one of them")
     notebook = _read(run)
     exporter = HTMLExporter(
         template_name=TEMPLATES.name,
@@ -72,6 +83,7 @@ def page(run: NotebookRun, out_html: Path, *, self_contained: bool = False, inde
         "result_mime": RESULT_MIME,
         "error": run.error,
         "index": index,
+        "code": code,
         "footer": f"{run.name}: {run.seconds:.0f} s, {readable_size(run.peak_memory_bytes)} at its peak.",
     }
     text, _ = exporter.from_notebook_node(notebook, {"page": about, "metadata": {"name": run.name}})
@@ -85,10 +97,9 @@ def page(run: NotebookRun, out_html: Path, *, self_contained: bool = False, inde
 
 def write_index(runs: Sequence[NotebookRun], made_with: Mapping[str, str], out_html: Path) -> None:
     """Write the map of a walkthrough: a row a notebook, the totals, and what it was `made_with`."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
     rows = []
     for run in runs:
-        title, line = _title_and_line(_read(run), run.name)
+        title, line = title_and_line(run)
         rows.append(
             {
                 "run": run,
@@ -99,16 +110,24 @@ def write_index(runs: Sequence[NotebookRun], made_with: Mapping[str, str], out_h
                 "size": readable_size(run.size_bytes),
             }
         )
-    text = environment.get_template("walkthrough.html.j2").render(
-        rows=rows,
-        failed=sum(not run.ok for run in runs),
-        css=_css(),
-        policy=_POLICY,
-        made_with=made_with,
-        total_time=f"{sum(run.seconds for run in runs):.0f} s",
-        largest_memory=readable_size(max(run.peak_memory_bytes for run in runs)),
-    )
+    totals = {
+        "total_time": f"{sum(run.seconds for run in runs):.0f} s",
+        "largest_memory": readable_size(max(run.peak_memory_bytes for run in runs)),
+    }
+    failed = sum(not run.ok for run in runs)
+    text = fill("walkthrough.html.j2", rows=rows, failed=failed, made_with=made_with, **totals)
     out_html.write_text(text, encoding="utf-8")
+
+
+def fill(template: str, **values: object) -> str:
+    """One of the templates, with the pages' own style and the policy that keeps the network out."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return environment.get_template(template).render(css=_css(), policy=_POLICY, **values)
+
+
+def title_and_line(run: NotebookRun) -> tuple[str, str]:
+    """A notebook's title, and the HTML of its first paragraph."""
+    return _title_and_line(_read(run), run.name)
 
 
 def readable_size(count: int) -> str:
