@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ class Cell:
         return {**asdict(self), "epsilon": self.epsilon if math.isfinite(self.epsilon) else None}
 
 
+@lru_cache(maxsize=64)
 def find(method: str) -> Method:
     """A method or a control by its name, or one's own by `file.py:NAME`.
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lalora_kit.claims import CLAIMS, Claim, Line
-from lalora_kit.trials import DEFAULTS, Cell
+from lalora_kit.trials import DEFAULTS, Cell, find
 
 RATES = (0.125, 0.25, 0.5, 1.0, 2.0)
 EQUAL = DEFAULTS.learning_rate
@@ -103,7 +103,8 @@ def base(arm: str) -> tuple[str, float]:
 def run_of(arm: str, rate: float, epsilon: float, seed: int) -> Cell:
     """The run of an arm: the factor of a control is on the rate."""
     method, factor = base(arm)
-    rate = EQUAL if method == "head-only" else round(rate * factor, 9)  # it has no adapter for a rate to act on
+    moves = find(method).trained_in(1, DEFAULTS.local_steps)  # without an adapter there is nothing for a rate to act on
+    rate = round(rate * factor, 9) if moves else EQUAL
     return Cell(method, rate, epsilon, DEFAULTS.rank, DEFAULTS.clients, seed)
 
 
