@@ -221,6 +221,8 @@ def windows_as_samples(patch: pytest.MonkeyPatch) -> None:
         return self.frozen(x) + self.scale * (low @ self.rows["B"].mT).reshape(*x.shape[:-1], -1)
 
     def gradients(self, stack, active, inputs, labels, owner):
+        if not len(labels):
+            return
         copies = {key: value[owner].requires_grad_() for key, value in stack.tensors.items()}
         loss = F.cross_entropy(self.scores(copies, inputs), labels, reduction="sum")
         wanted = [copies[key] if key[0] == "head" else self.lora[key[1]].rows[key[0]] for key in active]
