@@ -1,0 +1,65 @@
+"""The panels of lessons 05 and 06 as a reader meets them: an audit that follows the sliders, seeds taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.test_in_lab import LIVE_PLOT, PLOT, REDRAW, SLACK, Reader, opened
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+SPENT = f"() => JSON.stringify(Array.from({PLOT}.data[0].y))"
+CLAIM = f"() => JSON.stringify(Array.from({PLOT}.data[1].y))"
+EFFECTS = f"() => JSON.stringify(Array.from({PLOT}.data[1].x))"
+ERRORS = "() => document.querySelectorAll('[role=alert]').length"
+
+
+@pytest.fixture
+def private(lab: Any, chromium: Any) -> Iterator[Reader]:
+    yield from opened(lab, chromium, "05_is_it_private", traces=5)
+
+
+@pytest.fixture
+def trial(lab: Any, chromium: Any) -> Iterator[Reader]:
+    yield from opened(lab, chromium, "06_claims_on_trial", traces=12)
+
+
+def choose(reader: Reader, label: str) -> None:
+    reader.page.locator(".widget-toggle-button", has_text=label).last.click()
+
+
+def test_epsilon_follows_at_once_and_an_audit_after_it(private: Reader) -> None:
+    private.shoot("05_is_it_private-1-ready")
+    # Here SLIDERS' second and third are δ and clients: only the first and the third change what is looked at.
+    assert private.timed("05_is_it_private", "epsilon", "ArrowLeft", what=CLAIM) < REDRAW * SLACK
+    assert private.timed("05_is_it_private", "clients", what=SPENT) < REDRAW * SLACK
+    private.until(f"() => {PLOT}.data[3].x.length > 0", minutes=3)
+    choose(private, "batch clipped")
+    private.press("Audit")
+    private.until(f"() => {PLOT}.data[4].x.length > 0", minutes=3)
+    assert private.page.evaluate(f"() => {PLOT}.data[4].y.at(-1) > {PLOT}.data[3].y.at(-1)")
+    assert private.page.evaluate(ERRORS) == 0
+    private.shoot("05_is_it_private-2-audited")
+    private.press("Reset")
+    private.until(f"() => {PLOT}.data[0].y.length === 8")
+
+
+def test_a_verdict_depends_on_how_many_seeds_speak(trial: Reader) -> None:
+    trial.shoot("06_claims_on_trial-1-ready")
+    before = trial.page.evaluate(EFFECTS)
+    assert trial.timed("06_claims_on_trial", "epsilon", "ArrowLeft", what=EFFECTS) < 5 * REDRAW * SLACK
+    few = trial.page.evaluate(EFFECTS)
+    assert few != before and "4 seeds" in trial.page.locator(LIVE_PLOT).last.inner_text()
+    choose(trial, "equal rate")
+    trial.until(f"() => ({EFFECTS})() !== {few!r}")
+    assert trial.page.evaluate(ERRORS) == 0
+    trial.shoot("06_claims_on_trial-2-equal")
+    trial.press("Reset")
+    trial.until(f"() => ({EFFECTS})() === {before!r}")
