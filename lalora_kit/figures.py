@@ -128,10 +128,10 @@ def by_round(curves: Sequence[Sequence[float]]) -> Line:
 
 
 def edge(colour: str, fill: bool = False) -> dict[str, Any]:
-    """Look of a band's edge: none, but for what lies between the two; a band lies under every line."""
+    """Look of a band's edge: none, but for what lies between the two, pale enough to lie over a line."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     between = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},0.18)"} if fill else {}
-    return {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "zorder": -1, **between}
+    return {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, **between}
 
 
 def seeds(points: Line) -> str:
