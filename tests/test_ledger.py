@@ -320,6 +320,18 @@ def test_the_last_round_of_a_calibrated_run_is_not_refused():
     assert [r.epsilon for r in records] == sorted(r.epsilon for r in records)
 
 
+@pytest.mark.parametrize("changes", [{}, {"participation": 0.5, "rounds": 3}], ids=["all", "some"])
+def test_epsilon_never_falls_and_never_passes_its_target(changes):
+    """Of each client, round by round; who sat out spends nothing."""
+    records = list(federated_rounds(TASK, METHODS["la-lora"], replace(FAST, **changes)))
+    before = (0.0,) * FAST.clients
+    for r in records:
+        for client, (old, new) in enumerate(zip(before, r.epsilons, strict=True)):
+            assert new > old if client in r.participants else new == old
+        assert r.epsilon == max(r.epsilons) <= FAST.epsilon
+        before = r.epsilons
+
+
 def test_epsilon_comes_from_the_ledger_and_not_from_the_plan(monkeypatch):
     ledger = Ledger()
     records = list(federated_rounds(TASK, METHODS["la-lora"], FAST, ledger=ledger))
