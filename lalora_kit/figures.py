@@ -110,7 +110,7 @@ def accuracy_figure(
             annotation_text="guessing",
             annotation_position="bottom right",
         )
-    figure.update_layout(template=TEMPLATE, title_text=title)
+    figure.update_layout(template=TEMPLATE, title_text=title, legend_traceorder="normal")
     figure.update_xaxes(title_text="round", rangemode="tozero", dtick=rounds_tick(max(map(len, runs.values()))))
     figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
     return figure

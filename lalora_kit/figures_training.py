@@ -116,6 +116,7 @@ def training_figure(view: TrainingView) -> go.Figure:
     label = {"text": "longest signal", "showarrow": False, "xanchor": "left", "yanchor": "top"}
     figure.add_annotation(x=-1.05, y=0, yshift=-3, row=1, col=2, **label)  # a log axis takes logarithms here
     figure.update_layout(template=TEMPLATE, title_text=training_title(view), height=430, autosize=True)
+    figure.update_layout(legend_traceorder="normal")  # a filled band would turn it round
     figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
     figure.update_yaxes(title_text=view.lens.axis, col=1, **view.lens.yaxis)
     figure.update_xaxes(title_text=EPSILON, type="log", range=[-1.1, 1.1], col=2, **log_ticks())
