@@ -89,6 +89,7 @@ def test_a_reader_without_network_finds_the_figure_from_the_index(handed):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         try:
             page, errors = browser.new_context(offline=True).new_page(), []
+            page.set_default_timeout(120_000)
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.goto((handed[1] / "index.html").as_uri())
             page.click("text=epsilon = 0.5, rank = 8 >> nth=0")

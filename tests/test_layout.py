@@ -238,6 +238,30 @@ def test_binder_installs_the_kit():
     assert script.stat().st_mode & 0o111 and "-e ." in script.read_text()
 
 
+def test_version_and_licence_are_the_same_everywhere():
+    from lalora_kit import __version__
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == citation["version"] == __version__
+    assert project["license"] == citation["license"] and all(
+        (ROOT / name).is_file() for name in project["license-files"]
+    )
+    assert "Typing :: Typed" in project["classifiers"] and (PACKAGE / "py.typed").is_file()
+
+
+def test_the_readmes_workflow_calls_what_there_is():
+    """The sample is YAML, and the words it gives to `lalora ci` are a plan that could run."""
+    from lalora_kit.sweep import plan
+
+    [sample] = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    steps = yaml.safe_load(sample)["jobs"]["notebooks"]["steps"]
+    [words] = [step["run"].split()[2:] for step in steps if step.get("run", "").startswith("lalora ci")]
+    jobs = plan(words[: words.index("--junit")])
+    assert [job.told for job in jobs] == ["rounds = 2", "rounds = 2"]
+
+
 def test_the_readme_holds_the_two_commands():
     """A reader starts with them, and `.ci/run` runs them as they stand there."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
