@@ -1,4 +1,4 @@
-"""The commands around the notebooks: `notebooks`, `doctor`, `handout`, `ci`. They parse, call and print."""
+"""The commands around the notebooks: `notebooks`, `doctor`, `handout`, `ci`, `explorer`. They parse, call and print."""
 
 from __future__ import annotations
 
@@ -100,3 +100,16 @@ def ci(
                 write_atomically(path, make(done, made))
     if not all(run.ok for _, run in done):
         raise typer.Exit(1)
+
+
+@app.command()
+def explorer(
+    out: Annotated[Path, typer.Option(help="The page, one file.", dir_okay=False)] = Path("build/explorer.html"),
+    grid: Annotated[Path | None, typer.Option(help="Another grid's file.", show_default="the shipped one")] = None,
+) -> None:
+    """Write one offline page whose sliders move through the shipped grid of runs: for a class without kernels."""
+    from lalora_kit.explorer import explorer
+    from lalora_kit.grid import FILE
+
+    count = explorer(out, grid or FILE)
+    typer.echo(f"{count} runs; open {out}")
