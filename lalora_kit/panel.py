@@ -6,9 +6,7 @@ state, since callbacks run in several threads. Headless, the same cell leaves on
 
 from __future__ import annotations
 
-import html
 import threading
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,7 @@ from IPython.display import display
 from lalora_kit import lesson
 from lalora_kit.background import Debounce
 from lalora_kit.live import LiveTraining
+from lalora_kit.panel_text import error_html, facts_html
 
 PAUSE = 0.5  # seconds of rest after which the picture is kept for a reload of the page
 Values = dict[str, Any]
@@ -237,29 +236,3 @@ def around(shown: Shown) -> Values:
 def show_figure(figure: go.Figure) -> None:
     """Show a static figure as its JSON, which JupyterLab and the HTML pages draw: small, and without network."""
     pio.show(figure, renderer="plotly_mimetype")
-
-
-def facts_html(facts: Sequence[tuple[str, str]], status: str, notes: Sequence[str] = ()) -> str:
-    """Status, facts as a row of small labelled values, and notes in small print below."""
-    cells = "".join(
-        f"<div style='margin-right:28px'><div style='font-size:85%;color:#555'>{html.escape(name)}</div>"
-        f"<b>{html.escape(value)}</b></div>"
-        for name, value in facts
-    )
-    small = "<br>".join(html.escape(note) for note in notes if note)
-    return (
-        f"<div role='status' style='line-height:1.4'>{html.escape(status)}"
-        f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{cells}</div>"
-        f"<i style='font-size:85%;color:#555'>{small}</i></div>"
-    )
-
-
-def error_html(failure: Exception | None) -> str:
-    """A failure in red, its place folded away; nothing if there is none."""
-    if failure is None:
-        return ""
-    trace = html.escape("".join(traceback.format_exception(failure)))
-    return (
-        f"<b role='alert' style='color:#b00020'>{html.escape(f'{type(failure).__name__}: {failure}')}</b>"
-        f"<details><summary>where it happened</summary><pre>{trace}</pre></details>"
-    )

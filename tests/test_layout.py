@@ -42,6 +42,7 @@ ORDER = [
         "figures_rate",
         "figures_claims",
         "figures_privacy",
+        "panel_text",
         "panel",
         "widgets",
         "noise_panel",

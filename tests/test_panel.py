@@ -5,7 +5,8 @@ import threading
 import plotly.graph_objects as go
 import pytest
 
-from lalora_kit.panel import Panel, Shown, facts_html
+from lalora_kit.panel import Panel, Shown
+from lalora_kit.panel_text import facts_html
 from lalora_kit.privacy import odds
 from lalora_kit.widgets import epsilon_slider
 

@@ -1,0 +1,33 @@
+"""The text of a panel as HTML: status, facts and notes, and a failure where everyone sees it."""
+
+from __future__ import annotations
+
+import html
+import traceback
+from collections.abc import Sequence
+
+
+def facts_html(facts: Sequence[tuple[str, str]], status: str, notes: Sequence[str] = ()) -> str:
+    """Status, facts as a row of small labelled values, and notes in small print below."""
+    cells = "".join(
+        f"<div style='margin-right:28px'><div style='font-size:85%;color:#555'>{html.escape(name)}</div>"
+        f"<b>{html.escape(value)}</b></div>"
+        for name, value in facts
+    )
+    small = "<br>".join(html.escape(note) for note in notes if note)
+    return (
+        f"<div role='status' style='line-height:1.4'>{html.escape(status)}"
+        f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{cells}</div>"
+        f"<i style='font-size:85%;color:#555'>{small}</i></div>"
+    )
+
+
+def error_html(failure: Exception | None) -> str:
+    """A failure in red, its place folded away; nothing if there is none."""
+    if failure is None:
+        return ""
+    trace = html.escape("".join(traceback.format_exception(failure)))
+    return (
+        f"<b role='alert' style='color:#b00020'>{html.escape(f'{type(failure).__name__}: {failure}')}</b>"
+        f"<details><summary>where it happened</summary><pre>{trace}</pre></details>"
+    )
