@@ -18,7 +18,7 @@ VERDICTS = {
     "holds": ("#009E73", "circle"),
     "holds only": ("#E69F00", "circle-open"),
     "ruled out": ("#0072B2", "square"),
-    "too few": ("#888888", "diamond-open"),
+    "too few": ("#222222", "diamond-open"),
 }
 UNITS = ("points of accuracy", "c_W", "ln of the ratio")
 AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")

@@ -60,7 +60,7 @@ class PrivacyPanel(Panel):
             "epsilon": epsilon_slider(self.start["epsilon"]),
             "delta": choice_slider(DELTAS, self.start["delta"], "δ"),
             "clients": clients_slider(self.start["clients"]),
-            "participation": choice_slider(SHARES, self.start["participation"], "participation"),
+            "participation": choice_slider(SHARES, self.start["participation"], "joining"),
             "loop": W.ToggleButtons(options=list(self.loops), value=self.start["loop"], style={"button_width": "auto"}),
         }
 

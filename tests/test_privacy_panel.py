@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lalora_kit.federated import federated_rounds
-from lalora_kit.figures_privacy import PrivacyView, privacy_data, privacy_title
+from lalora_kit.figures_privacy import PrivacyView, privacy_data, privacy_figure, privacy_title
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy_panel import PrivacyPanel
 from lalora_kit.settings import Settings
@@ -90,6 +90,13 @@ def test_headless_audits_each_loop_once(capsys):
     loops = {"right": federated_rounds, "no noise": without_noise}
     PrivacyPanel(SETTINGS, METHODS["la-lora"], loops, 800, trials=200, mode="headless").show()
     assert "σ" in capsys.readouterr().out
+
+
+def test_a_dot_above_the_line_is_one_above_its_claim():
+    """The line where bound and claim agree is straight only between axes of one kind."""
+    figure = privacy_figure(PrivacyView(3.0, [3.0], {"right": [(2.0, 1.0)]}))
+    assert figure.layout.xaxis2.type == figure.layout.yaxis2.type
+    assert list(figure.data[2].x) == list(figure.data[2].y)
 
 
 def test_a_figure_without_any_audit():
