@@ -50,8 +50,9 @@ def rates_figure(
 ) -> go.Figure:
     """Accuracy by rate, mean and range over seeds; `here` holds this notebook's own runs as `(rate, accuracy)`."""
     figure = go.Figure()
-    for name, points in lines.items():
-        figure.add_traces(line_traces(name, points, f"{name} ({seeds(points)})"))
+    figure.add_traces(
+        bands_first([line_traces(name, found, f"{name} ({seeds(found)})") for name, found in lines.items()])
+    )
     rates = sorted({rate for points in lines.values() for rate in points})
     if head and rates:
         figure.add_trace(go.Scatter(**head_line(head, RATE, rates), **head_look(), name=f"head-only ({seeds(head)})"))
@@ -69,10 +70,10 @@ def axes_figure(lines: Mapping[str, Mapping[str, Line]], title: str) -> go.Figur
     figure = make_subplots(1, len(lines), shared_yaxes=True, horizontal_spacing=0.04)
     for column, (axis, methods) in enumerate(lines.items(), start=1):
         values = sorted({value for points in methods.values() for value in points})
-        for name, points in methods.items():
-            for trace in line_traces(name, moved(points, values), name):
-                trace.update(legendgroup=name, showlegend=column == 1 and trace.name is not None)
-                figure.add_trace(trace, 1, column)
+        drawn = [line_traces(name, moved(points, values), name) for name, points in methods.items()]
+        for trace in bands_first(drawn):
+            trace.update(legendgroup=trace.name, showlegend=column == 1 and trace.name is not None)
+            figure.add_trace(trace, 1, column)
         figure.update_xaxes(title_text=AXIS_NAMES[axis], type="log", **axis_ticks(axis, values), col=column)
     figure.update_layout(template=TEMPLATE, title_text=title, height=440, legend_traceorder="normal")
     figure.update_yaxes(rangemode="tozero", tickformat=".0%")
@@ -91,6 +92,11 @@ def line_traces(name: str, points: Line, label: str) -> list[go.Scatter]:
         go.Scatter(**high, **edge(colour, fill=True)),
         go.Scatter(**mean, **named, **style),
     ]
+
+
+def bands_first(lines: Sequence[Sequence[go.Scatter]]) -> list[go.Scatter]:
+    """The traces of `line_traces`, so that no band lies over another line."""
+    return [trace for low, high, _ in lines for trace in (low, high)] + [mean for *_, mean in lines]
 
 
 def place(value: float, values: Sequence[float]) -> float:

@@ -75,7 +75,8 @@ def ruler_figure(
     figure.update_layout(template=TEMPLATE, title_text=titles[1.0], sliders=[slider], height=480)
     figure.update_layout(legend={"y": 1, "yref": "paper", "yanchor": "bottom"}, title_y=0.96, margin_t=90)
     figure.update_xaxes(title_text="c in B→c·B, A→A/c (log scale)", type="log", tickvals=list(factors))
-    figure.update_yaxes(title_text="λ_max (log scale)", type="log", dtick="D2")
+    ticks = [digit * 10.0**power for power in range(-3, 7) for digit in (1, 2, 5)]
+    figure.update_yaxes(title_text="λ_max (log scale)", type="log", tickvals=ticks, ticktext=[f"{t:g}" for t in ticks])
     return figure
 
 
