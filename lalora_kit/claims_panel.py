@@ -38,8 +38,8 @@ class ClaimsPanel(Panel):
         return self.judged[count]
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
-        """Seeds and rates."""
-        counts = list(range(2, len(self.seeds) + 1))
+        """Seeds and rates; every count is judged beforehand, so that a move only draws."""
+        counts = [count for count in range(2, len(self.seeds) + 1) if self.rows(count)]
         return {
             "seeds": W.SelectionSlider(options=counts, value=self.start["seeds"], description="seeds"),
             "rates": W.ToggleButtons(options=[(LABELS[m], m) for m in MODES], value=self.start["rates"]),
