@@ -96,7 +96,7 @@ class Reader:
         self.page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save') }")
         self.page.reload()
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=MINUTES)
-        self.page.wait_for_selector("[role=status]", state="attached", timeout=MINUTES)
+        self.page.wait_for_selector("[role=status]", state="attached", timeout=3 * MINUTES)
         self.page.locator("[role=status]").last.scroll_into_view_if_needed()
 
     def shoot(self, name: str) -> None:
