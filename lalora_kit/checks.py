@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
+from collections.abc import Iterable
 
 
 def require(name: str, value: object, holds: bool, rule: str, remedy: str) -> None:
@@ -18,6 +20,16 @@ def shown(value: object) -> str:
         return f"<integer of {value.bit_length()} bits>"
     text = repr(value)
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'digits' or 'mnist'? `, to stand in a refusal; nothing where no known name is near.
+
+    >>> near("digts", ["digits", "stdlib-docs"])
+    "did you mean 'digits'? "
+    """
+    found = difflib.get_close_matches(name, list(known), n=3, cutoff=0.3)
+    return f"did you mean {' or '.join(map(repr, found))}? " if found else ""
 
 
 def number(name: str, value: object) -> float:

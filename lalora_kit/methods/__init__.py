@@ -5,8 +5,7 @@ To add one: write a file beside this one with its `Method` value, and add it to 
 
 from __future__ import annotations
 
-import difflib
-
+from lalora_kit.checks import near
 from lalora_kit.methods.baselines import DP_LORA, DP_LORA_FILTER, FFA_LORA, HEAD_ONLY, ROLORA
 from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method
@@ -20,9 +19,7 @@ def find_method(name: str) -> Method:
     """The method of that name; an unknown one is a `ValueError` that names the nearest."""
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.3)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    raise ValueError(f"method {name!r} is unknown; {hint}choose one of {', '.join(METHODS)}")
+    raise ValueError(f"method {name!r} is unknown; {near(name, METHODS)}choose one of {', '.join(METHODS)}")
 
 
 __all__ = ["METHODS", "Method", "find_method"]

@@ -7,7 +7,6 @@ the methods, the notebooks) reads only these fields, so a new task is one loader
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import inspect
 import platform
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lalora_kit.checks import near
 from lalora_kit.tasks.soundness import (
     SAMPLE,
     check_finite,
@@ -192,9 +192,7 @@ def load_task(name: str, backbone: str | None = None) -> Task:
     (1437, 360, 'sample')
     """
     if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"task {name!r} is unknown; {hint}choose one of {', '.join(sorted(TASKS))}")
+        raise ValueError(f"task {name!r} is unknown; {near(name, TASKS)}choose one of {', '.join(sorted(TASKS))}")
     loader, source = loader_at(TASKS[name][0]), {"task": name}
     if backbone is not None:
         source["backbone"] = backbone

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lalora_kit.checks import near
 from lalora_kit.tasks.arrays import lonely_owners, shared_units
 
 #: Column names that speak of a person, after `PatientID` became `patient_id`.
@@ -65,9 +65,9 @@ def bad_rows(rows: Rows) -> list[str]:
 def column_of(columns: Mapping[str, Sequence[str]], name: str, option: str, where: str) -> Sequence[str]:
     """The column that an option names; `ValueError` with the nearest names otherwise."""
     if name not in columns:
-        near = difflib.get_close_matches(name, columns, n=3, cutoff=0.3)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"--{option} {name!r} is no column of {where}; {hint}its columns are {', '.join(columns)}")
+        raise ValueError(
+            f"--{option} {name!r} is no column of {where}; {near(name, columns)}its columns are {', '.join(columns)}"
+        )
     return columns[name]
 
 
