@@ -123,17 +123,19 @@ def torch_and_gpu() -> Iterator[Finding]:
             "there is an NVIDIA driver, but this torch finds no device; a CUDA build of torch would" if driver else ""
         )
         yield Finding("GPU", "none: everything runs on the CPU", note=note)
-        yield Finding("bf16", f"in hardware: {'yes' if cpu_has_bf16() else 'no'} (CPU)")
+        yield Finding("bf16", f"in hardware: {'yes' if bf16_in_hardware('cpu') else 'no'} (CPU)")
         return
     for index in range(torch.cuda.device_count()):
         of = torch.cuda.get_device_properties(index)
         yield Finding("GPU", f"{of.name}, {of.total_memory / 1e9:.1f} GB, CUDA {torch.version.cuda}")
-    native = torch.cuda.is_bf16_supported(including_emulation=False)
-    yield Finding("bf16", f"in hardware: {'yes' if native else 'no'} (GPU)")
+    yield Finding("bf16", f"in hardware: {'yes' if bf16_in_hardware('cuda') else 'no'} (GPU)")
 
 
-def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bf16 itself; Linux tells, elsewhere it counts as no."""
+def bf16_in_hardware(device: str) -> bool:
+    """Whether a device ("cpu", "cuda", "cuda:1") multiplies bf16 itself; of a CPU Linux tells, elsewhere it is no."""
+    if device.startswith("cuda"):
+        cuda = importlib.import_module("torch").cuda
+        return cuda.is_available() and cuda.is_bf16_supported(including_emulation=False)
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

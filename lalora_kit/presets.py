@@ -9,11 +9,13 @@ A preset is a task, a backbone and some of `Settings`; whatever is given beside 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+
+from lalora_kit.checks import near
+from lalora_kit.doctor import bf16_in_hardware
 
 EPSILONS = (3.0, 2.0, 1.0)  # the paper's
 
@@ -112,9 +114,7 @@ PRESETS = table()
 def find_preset(name: str) -> Preset:
     """A preset by name; `ValueError` with the nearest ones if there is none of it."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=3, cutoff=0.3)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"preset {name!r} is unknown; {hint}choose one of {', '.join(PRESETS)}")
+        raise ValueError(f"preset {name!r} is unknown; {near(name, PRESETS)}choose one of {', '.join(PRESETS)}")
     return PRESETS[name]
 
 
@@ -147,13 +147,11 @@ def laid_under(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], str
 
 
 def best_of(device: str | None = None) -> dict[str, str]:
-    """Device and precision: CUDA where there is one, and bf16 where it computes that in hardware; else float32."""
+    """Device and precision: CUDA where there is one, and bf16 where the device multiplies it itself; else float32."""
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    cuda = device.startswith("cuda") and torch.cuda.is_available()
-    bf16 = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
-    return {"device": device, "precision": "bf16" if bf16 else "fp32"}
+    return {"device": device, "precision": "bf16" if bf16_in_hardware(device) else "fp32"}
 
 
 def noise(preset: Preset) -> dict[float, float]:
@@ -182,7 +180,7 @@ def described(preset: Preset) -> str:
                 f"  {name} = {value:g}" if isinstance(value, float) else f"  {name} = {value}"
                 for name, value in s.items()
             ),
-            "  device, precision = cuda and bf16 where there are such, else cpu and fp32",
+            "  device, precision = cuda where there is one, else cpu; bf16 where that multiplies it itself, else fp32",
             f"σ: {sigmas}, for a client of {size:.0f} samples (the mean of {SAMPLES[preset.task]:,}, as the data's "
             f"card tells, over {s['clients']} clients; q = {s['batch_size'] / size:.5f}) that joins "
             f"{s['participation']:.0%} of {s['rounds']} rounds; smaller clients get more",

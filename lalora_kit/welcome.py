@@ -34,11 +34,9 @@ def found(where: str) -> str:
     """Versions, device, bf16, memory and network, in one line."""
     import torch
 
-    if torch.cuda.is_available():
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-        device = f"GPU {torch.cuda.get_device_name()}"
-    else:
-        native, device = doctor.cpu_has_bf16(), f"CPU, {os.cpu_count()} cores"
+    cuda = torch.cuda.is_available()
+    device = f"GPU {torch.cuda.get_device_name()}" if cuda else f"CPU, {os.cpu_count()} cores"
+    native = doctor.bf16_in_hardware("cuda" if cuda else "cpu")
     parts = [
         f"lalora-kit {version('lalora-kit')} on {where}",
         f"Python {platform.python_version()}, torch {version('torch')}",

@@ -66,8 +66,8 @@ ORDER = [
         "privacy_panel",
     ),
     *("kernel", "execute", "pages", "book", "sweep", "handout", "reports", "drift", "explorer", "pool", "figures_pool"),
-    *("presets", "scale", "figures_scale", "meter"),
-    *("doctor", "welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
+    *("doctor", "presets", "scale", "figures_scale", "meter"),
+    *("welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
 ]
 
 FIGURES = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lalora_kit import presets
 from lalora_kit.partition import partition
 from lalora_kit.presets import PRESETS, SAMPLES, best_of, combined, described, find_preset
 from lalora_kit.settings import Settings
@@ -51,12 +52,13 @@ def test_what_is_given_wins():
     assert combined(preset, {"task": "digits", "backbone": "x"})["backbone"] == "x"
 
 
-def test_precision_is_bf16_only_where_the_hardware_has_it():
-    assert best_of("cpu") == {"device": "cpu", "precision": "fp32"}
-    found = best_of()
-    assert (found["device"] == "cuda") == torch.cuda.is_available()
-    native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    assert (found["precision"] == "bf16") == native
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_precision_is_bf16_only_where_the_hardware_has_it(native, precision, monkeypatch):
+    asked = []
+    monkeypatch.setattr(presets, "bf16_in_hardware", lambda device: asked.append(device) or native)
+    assert best_of("cpu") == {"device": "cpu", "precision": precision}
+    assert (best_of()["device"] == "cuda") == torch.cuda.is_available()
+    assert asked[0] == "cpu"
 
 
 def test_an_unknown_preset_names_the_nearest():
@@ -83,7 +85,7 @@ def test_the_command_line_lists_them_and_keeps_the_name_with_the_run(tmp_path):
     listed = lalora("presets").stdout
     assert all(name in listed for name in PRESETS)
     quick = ["--task", "digits", "--rounds", "1", "--local-steps", "2", "--epsilon", "inf", "--participation", "0.25"]
-    quick += ["--device", "cpu", "--dirichlet-beta", "10", "--seed", "0"]
+    quick += ["--device", "cpu", "--precision", "fp32", "--dirichlet-beta", "10", "--seed", "0"]
     directory = tmp_path / "run"
     done = lalora("train", "--preset", "paper/swin-t-cifar100", *quick, "--json", "--out", str(directory))
     assert done.returncode == 0, done.stderr

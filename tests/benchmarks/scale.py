@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from lalora_kit import load_task
 from lalora_kit.adapters import Adapter, create, stack
-from lalora_kit.doctor import cpu_has_bf16
+from lalora_kit.doctor import bf16_in_hardware
 from lalora_kit.persample import Engine
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.tasks import Split, Task, logits
@@ -197,8 +197,8 @@ def engines(task: Task, rank: int, clients: int) -> dict[str, Callable[[], Step]
 
 def measured(model: str, engine: str, rank: int, samples: int, clients: int, pairs: int) -> dict[str, Any]:
     """In this process: seconds of a step, its ratio to PEFT's, and the growth of peak memory in MiB; or what failed."""
-    if "bf16" in engine and DEVICE.type == "cpu" and not cpu_has_bf16():
-        return {"failed": "not measured: this processor does not multiply bf16 itself"}
+    if "bf16" in engine and not bf16_in_hardware(DEVICE.type):
+        return {"failed": "not measured: this device does not multiply bf16 itself"}
     task = task_of(model, samples)
     ways = engines(task, rank, clients)
     before = start_memory()
