@@ -13,6 +13,7 @@ from lalora_kit.presets import Preset, combined, find_preset
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task, load_source, load_task
+from lalora_kit.tasks.online import Unread
 
 SMALL = {"max_samples": 128}  # of a miniature: room for its kernel on a machine with 2 GB
 #: What stands in for a preset, by how its task's name begins: the same kind of data and of backbone, embedded.
@@ -50,7 +51,7 @@ def at_scale(preset: str, **given: Any) -> AtScale:
         values = combined(found, kept)
         try:
             task = load_source({name: values.pop(name) for name in ("task", "backbone")})
-        except ValueError as error:
+        except Unread as error:
             reason = str(error)
         else:
             return AtScale(found, task, Settings(**values), True, f"Running {preset} itself, on {values['device']}.")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lalora_kit import lesson, scale
+from lalora_kit import scale
 from lalora_kit.federated import federated_rounds
 from lalora_kit.figures_scale import crowd_figure, owners_figure
 from lalora_kit.meter import metered, told
@@ -16,6 +16,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.presets import PRESETS
 from lalora_kit.scale import at_scale, rounds_kept
 from lalora_kit.settings import Settings
+from lalora_kit.tasks.online import Unread
 from tests.tiny import FAST, identical, linear_task
 
 LA_LORA = METHODS["la-lora"]
@@ -50,12 +51,19 @@ def test_where_the_data_cannot_be_had_the_miniature_says_why(tasks, monkeypatch)
 
     def nothing(source):
         assert source == {"task": "cifar100", "backbone": "swin_tiny_patch4_window7_224"}
-        raise ValueError("task 'cifar100' cannot be loaded: the hub cannot be reached")
+        raise Unread("task 'cifar100' cannot be loaded: the hub cannot be reached")
 
     monkeypatch.setattr(scale, "load_source", nothing)
     run = at_scale("paper/swin-t-cifar100", epsilon=2.0)
     assert not run.full and run.why.endswith("not paper/swin-t-cifar100: task 'cifar100' cannot be loaded: the hub "
                                              "cannot be reached.")  # fmt: skip
+
+
+def test_a_wrong_setting_is_no_reason_for_a_miniature(tasks, monkeypatch):
+    pretend_a_gpu(monkeypatch)
+    monkeypatch.setattr(scale, "load_source", lambda source: linear_task())
+    with pytest.raises(ValueError, match=r"epsilon=-1\.0 is not possible"):
+        at_scale("paper/swin-t-cifar100", epsilon=-1.0)
 
 
 def test_with_both_the_preset_itself_is_run(tasks, monkeypatch):
@@ -106,7 +114,3 @@ def test_figures_hold_what_they_were_given():
     owners = owners_figure([3, 9], {"a": [0.2, 0.4], "b": [0.5, 0.6]}, {"a": {6.0: 0.3}, "b": {6.0: 0.55}}, "who")
     assert [list(trace.y) for trace in owners.data] == [[0.2, 0.4], [0.3], [0.5, 0.6], [0.55]]
     assert len({(t.marker.color, t.marker.symbol) for t in owners.data}) == 2
-
-
-def test_the_headless_mode_is_found_by_itself():
-    assert lesson.mode() == "headless"
