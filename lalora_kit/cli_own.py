@@ -50,7 +50,7 @@ def plan(
     from lalora_kit.forecast import forecast, trained_numbers
     from lalora_kit.methods import find_method
     from lalora_kit.settings import Settings
-    from lalora_kit.tasks.digits import TARGETS, build_swin_pico
+    from lalora_kit.tasks.digits import build_swin_pico, targets_of
 
     numbers = whole_numbers(sizes)
     settings = Settings(
@@ -59,8 +59,7 @@ def plan(
     )  # fmt: skip
     if parameters is None:
         backbone = build_swin_pico(classes)
-        targets = [name for name, _ in backbone.named_modules() if name.endswith(TARGETS)]
-        parameters = trained_numbers(backbone, targets, "head.fc", rank, find_method(method))
+        parameters = trained_numbers(backbone, targets_of(backbone), "head.fc", rank, find_method(method))
     found = forecast(numbers, settings, parameters, unit)
     typer.echo(json.dumps(found.to_json()) if as_json else plan_table(found, settings, unit))
 

@@ -84,6 +84,11 @@ def backbone(classes: int) -> nn.Module:
     return model
 
 
+def targets_of(model: nn.Module) -> tuple[str, ...]:
+    """Where LoRA goes in a Swin-pico: the two linear layers of every attention."""
+    return tuple(name for name, _ in model.named_modules() if name.endswith(TARGETS))
+
+
 def load() -> Task:
     """The embedded vision task: the shipped backbone, LoRA on attention, a fresh head of zeros."""
     train, test = private_splits()
@@ -91,7 +96,7 @@ def load() -> Task:
     return Task(
         name="digits",
         backbone=model,
-        targets=tuple(name for name, _ in model.named_modules() if name.endswith(TARGETS)),
+        targets=targets_of(model),
         head="head.fc",
         train=train,
         test=test,

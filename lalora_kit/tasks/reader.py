@@ -69,27 +69,15 @@ def bytes_to_grey(inputs: Inputs) -> Inputs:
 
 def swin_pico(classes: int) -> Reader:
     """The embedded vision backbone: grey, 16×16, pretrained on printed letters."""
-    from lalora_kit.tasks.digits import SIDE, TARGETS, backbone
+    from lalora_kit.tasks.digits import SIDE, backbone, targets_of
 
-    module = backbone(classes)
-    targets = tuple(name for name, _ in module.named_modules() if name.endswith(TARGETS))
-    return Reader(
-        module,
-        targets,
-        "head.fc",
-        "swin-pico, grey 16×16, which has only seen print",
-        bytes_to_grey,
-        (SIDE, SIDE),
-        True,
-    )
+    module, about = backbone(classes), "swin-pico, grey 16×16, which has only seen print"
+    return Reader(module, targets_of(module), "head.fc", about, bytes_to_grey, (SIDE, SIDE), True)
 
 
 def roberta_pico(classes: int) -> Reader:
     """The embedded language backbone: sentences, pretrained on Python's documentation."""
-    from lalora_kit.tasks.stdlib_docs import LONGEST, TARGETS, build, encode
+    from lalora_kit.tasks.stdlib_docs import LONGEST, build, encode, targets_of
 
-    module = build(classes)
-    encoder = (name for name, _ in module.named_modules() if name.startswith("roberta.encoder"))
-    targets = tuple(name for name in encoder if name.endswith(TARGETS))
-    about = "roberta-pico, which has only read Python's documentation"
-    return Reader(module, targets, "classifier", about, encode=encode, longest=LONGEST)
+    module, about = build(classes), "roberta-pico, which has only read Python's documentation"
+    return Reader(module, targets_of(module), "classifier", about, encode=encode, longest=LONGEST)

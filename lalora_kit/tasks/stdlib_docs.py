@@ -75,6 +75,12 @@ def build(classes: int) -> nn.Module:
     return backbone
 
 
+def targets_of(model: nn.Module) -> tuple[str, ...]:
+    """Where LoRA goes in a RoBERTa-pico: query, key, value and the dense layers of the encoder."""
+    encoder = (name for name, _ in model.named_modules() if name.startswith("roberta.encoder"))
+    return tuple(name for name in encoder if name.endswith(TARGETS))
+
+
 def tokenizer() -> Any:
     """The shipped byte-level BPE, as `tokenizers` reads it: it cuts and pads to `LONGEST`."""
     from tokenizers import Tokenizer
@@ -115,11 +121,10 @@ def load(by_module: bool = False) -> Task:
         test = [sentence for sentence in test if sentence.module in owners]
     named = owners if by_module else ()
     backbone = build(len(SUBJECTS))
-    encoder = [name for name, _ in backbone.named_modules() if name.startswith("roberta.encoder")]
     return Task(
         name="stdlib-docs-by-module" if by_module else "stdlib-docs",
         backbone=backbone,
-        targets=tuple(name for name in encoder if name.endswith(TARGETS)),
+        targets=targets_of(backbone),
         head="classifier",
         train=as_split(train, named),
         test=as_split(test, named),
