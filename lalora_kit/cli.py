@@ -29,16 +29,8 @@ app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
 
 EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
-SOURCE = (
-    "task",
-    "images",
-    "csv",
-    "text",
-    "label",
-    "owner",
-    "unit",
-    "backbone",
-)  # options that say what is learnt, not how
+#: Options that say what is learnt, not how.
+SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
 OWN_DATA = "Your own data"
 
