@@ -122,6 +122,11 @@ def test_a_backbone_for_other_data_is_refused_before_anything_is_fetched(no_netw
         load_task("glue/sst2", "swin_tiny_patch4_window7_224")
 
 
+def test_a_backbone_that_does_not_fit_is_refused_before_the_data_are_fetched(no_network):
+    with pytest.raises(ValueError, match="BatchNorm"):
+        load_task("cifar100", "resnet18")
+
+
 @pytest.mark.parametrize("name", HUB)
 def test_without_network_one_sentence_names_the_embedded_task(name, no_network):
     start = time.monotonic()

@@ -65,6 +65,8 @@ def load(name: str, backbone: str | None = None) -> Task:
     data = HUB[name]
     chosen = backbone or data.backbone
     check_kind(chosen, data.kind)
+    if backbone is not None:
+        build(backbone, 2, pretrained=False, kind=data.kind)  # one that does not fit is refused before data are fetched
     reading = from_directory if Path(data.path).is_dir() else from_hub
     with reading(f"task {name!r}"):
         stored = datasets.load_dataset(data.path, data.config)
