@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3}
 THREE = ("epsilon", "rank", "clients")
 MINUTES = 60_000
 REDRAW = 0.2  # seconds from key to picture on an idle machine
+SETTLED = 0.7  # seconds of rest between two moves: the picture is kept by then
 SLACK = 5  # a busy machine of two cores is slower; the times measured are kept beside the screenshots
 
 # What the live figure (the plot inside a widget) shows, read from plotly itself.
@@ -70,15 +72,21 @@ class Reader:
         return self.page.evaluate("() => window.moved") / 1000
 
     def timed(self, name: str, slider: str, key: str = "ArrowRight", what: str = DOT) -> float:
-        """Moves a slider, and notes the time, with the machine's load, beside the screenshots."""
-        seconds, path = self.move(slider, key, what), SHOTS / "redraw.json"
+        """Median seconds of three moves, there, back and there; noted, with the load, beside the screenshots."""
+        back = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight"}[key]
+        seconds = []
+        for press in (key, back, key):
+            seconds.append(self.move(slider, press, what))
+            self.page.wait_for_timeout(1000 * SETTLED)
+            self.until("() => !document.body.innerText.includes('(conservative)')")  # the tight σ has followed
+        path = SHOTS / "redraw.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        noted = {"milliseconds": round(1000 * seconds), "load": round(os.getloadavg()[0], 2)}
+        noted = {"milliseconds": [round(1000 * s) for s in seconds], "load": round(os.getloadavg()[0], 2)}
         known.setdefault(name, {})[slider] = noted
         SHOTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name}: {slider} moved, redrawn after {noted['milliseconds']} ms, load {noted['load']}")
-        return seconds
+        return statistics.median(seconds)
 
     def status(self) -> str:
         return self.page.locator("[role=status]").last.inner_text()
