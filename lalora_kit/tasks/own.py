@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lalora_kit.tasks import SAMPLE, Inputs, Task
 from lalora_kit.tasks.arrays import refuse_rows
+from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.reader import Reader, reader
 from lalora_kit.tasks.rows import ROW, Rows, bad_rows, check_persons, column_of, divide, hashed
 from lalora_kit.tasks.table import read_table
@@ -204,8 +205,3 @@ def pictures(paths: Sequence[Path], places: Sequence[str], size: tuple[int, int]
             continue
         x[row] = torch.from_numpy(np.array(small)).view(*size, -1).permute(2, 0, 1)  # (h, w, c) -> (c, h, w)
     return x
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library said, or the name of its error."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
