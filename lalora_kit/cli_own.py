@@ -41,8 +41,11 @@ def plan(
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 4,
     method: Annotated[str, typer.Option(help="See `lalora methods`.")] = "la-lora",
     classes: Annotated[int, typer.Option(help="Labels that the head tells apart.", min=2)] = 10,
+    backbone: Annotated[
+        str | None, typer.Option(help="As for `lalora train`; its weights are not fetched.", show_default="swin-pico")
+    ] = None,
     parameters: Annotated[
-        int | None, typer.Option(help="Numbers that train in a step.", show_default="those of the embedded backbone")
+        int | None, typer.Option(help="Numbers that train in a step.", show_default="those of the backbone")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,7 +53,7 @@ def plan(
     from lalora_kit.forecast import forecast, trained_numbers
     from lalora_kit.methods import find_method
     from lalora_kit.settings import Settings
-    from lalora_kit.tasks.digits import build_swin_pico, targets_of
+    from lalora_kit.tasks.reader import SHIPPED, unread
 
     numbers = whole_numbers(sizes)
     settings = Settings(
@@ -58,8 +61,12 @@ def plan(
         batch_size=batch_size, clip_norm=clip_norm, rank=rank, clients=len(numbers),
     )  # fmt: skip
     if parameters is None:
-        backbone = build_swin_pico(classes)
-        parameters = trained_numbers(backbone, targets_of(backbone), "head.fc", rank, find_method(method))
+        read = unread(backbone or SHIPPED["image"], classes)
+        parameters = trained_numbers(read.module, read.targets, read.head, rank, find_method(method))
+    elif backbone is not None:
+        raise ValueError(
+            f"backbone={backbone!r} and parameters={parameters} both say how many numbers train; leave one out"
+        )
     found = forecast(numbers, settings, parameters, unit)
     typer.echo(json.dumps(found.to_json()) if as_json else plan_table(found, settings, unit))
 

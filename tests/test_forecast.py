@@ -16,6 +16,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.settings import Settings
+from lalora_kit.tasks.reader import unread
 from tests.tiny import FAST, linear_task
 
 
@@ -98,6 +99,22 @@ def test_the_command_needs_no_data(monkeypatch, capsys, tmp_path):
     out, _ = command(monkeypatch, capsys, *words, "--parameters", "50")
     assert "d=50" in out and "No data were touched" in out
     assert "per patient of one client" in command(monkeypatch, capsys, *words, "--unit", "patient")[0]
+
+
+@pytest.mark.parametrize("name", ["swin-pico", "roberta-pico", "swin_tiny_patch4_window7_224"])
+def test_a_backbone_is_counted_without_its_weights(name, monkeypatch, capsys):
+    out, _ = command(monkeypatch, capsys, "--sizes", "60,30", "--backbone", name, "--rank", "2", "--json")
+    read = unread(name, 10)
+    shapes = [read.module.get_submodule(target).weight.shape for target in read.targets]
+    head = sum(value.numel() for value in read.module.get_submodule(read.head).parameters())
+    assert json.loads(out)["parameters"] == head + 2 * max(sum(m for m, _ in shapes), sum(n for _, n in shapes))
+
+
+def test_a_backbone_that_does_not_fit_or_is_said_twice_is_refused(monkeypatch, capsys):
+    out, err = command(monkeypatch, capsys, "--sizes", "60,30", "--backbone", "resnet18")
+    assert out == "" and "BatchNorm" in err
+    out, err = command(monkeypatch, capsys, "--sizes", "60,30", "--backbone", "swin-pico", "--parameters", "5")
+    assert out == "" and "leave one out" in err
 
 
 @pytest.mark.parametrize("sizes", ["", "320,x", "3.5", "0", "-4,5", "1e3"])

@@ -37,8 +37,8 @@ class Reader:
     longest: int = 0
 
 
-def reader(name: str | None, kind: str, classes: int) -> Reader:
-    """The backbone `name`, or the usual one, for "image" or "text".
+def reader(name: str | None, kind: str, classes: int, *, pretrained: bool = True) -> Reader:
+    """The backbone `name`, or the usual one, for "image" or "text"; `pretrained` as for `backbones.build`.
 
     Raises:
         ValueError: if it is unknown, takes other data, cannot be fetched, or cannot carry LoRA privately.
@@ -50,7 +50,7 @@ def reader(name: str | None, kind: str, classes: int) -> Reader:
     from lalora_kit.tasks.backbones import LONGEST, build
 
     try:
-        found = build(name or USUAL[kind], classes, kind=kind)
+        found = build(name or USUAL[kind], classes, pretrained=pretrained, kind=kind)
     except ValueError as error:
         raise ValueError(f"{error}; --backbone {SHIPPED[kind]} ships with the kit") from error
     about = f"{found.name}, {found.description}"
@@ -58,6 +58,14 @@ def reader(name: str | None, kind: str, classes: int) -> Reader:
         return Reader(found.module, found.targets, found.head, about, found.prepare, found.prepare.size)
     longest = min(LONGEST, found.tokenizer.model_max_length)
     return Reader(found.module, found.targets, found.head, about, encode=found.encode, longest=longest)
+
+
+def unread(name: str, classes: int) -> Reader:
+    """The backbone `name` without its weights, of images or of text: what it trains can be counted, nothing learnt."""
+    from lalora_kit.tasks.backbones import kind_of
+
+    shipped = {backbone: kind for kind, backbone in SHIPPED.items()}
+    return reader(name, shipped.get(name) or kind_of(name), classes, pretrained=False)
 
 
 def bytes_to_grey(inputs: Inputs) -> Inputs:
