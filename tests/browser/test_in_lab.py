@@ -31,7 +31,7 @@ SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3}
 THREE = ("epsilon", "rank", "clients")
 MINUTES = 60_000
 REDRAW = 0.2  # seconds from key to picture on an idle machine
-SETTLED = 0.7  # seconds of rest between two moves: the picture is kept by then
+REST = 0.7  # seconds, at least, between two moves
 SLACK = 5  # a busy machine of two cores is slower; the times measured are kept beside the screenshots
 
 # What the live figure (the plot inside a widget) shows, read from plotly itself.
@@ -77,8 +77,7 @@ class Reader:
         seconds = []
         for press in (key, back, key):
             seconds.append(self.move(slider, press, what))
-            self.page.wait_for_timeout(1000 * SETTLED)
-            self.until("() => !document.body.innerText.includes('(conservative)')")  # the tight σ has followed
+            self.settle()
         path = SHOTS / "redraw.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         noted = {"milliseconds": [round(1000 * s) for s in seconds], "load": round(os.getloadavg()[0], 2)}
@@ -87,6 +86,12 @@ class Reader:
         path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name}: {slider} moved, redrawn after {noted['milliseconds']} ms, load {noted['load']}")
         return statistics.median(seconds)
+
+    def settle(self) -> None:
+        """Wait until the panel's text rests: the tight σ has followed the safe one, and the picture is kept."""
+        text = None
+        while text != (text := self.status()):
+            self.page.wait_for_timeout(1000 * REST)
 
     def status(self) -> str:
         return self.page.locator("[role=status]").last.inner_text()
