@@ -53,7 +53,7 @@ def plan(
     from lalora_kit.forecast import forecast, trained_numbers
     from lalora_kit.methods import find_method
     from lalora_kit.settings import Settings
-    from lalora_kit.tasks.reader import SHIPPED, unread
+    from lalora_kit.tasks.reader import SHIPPED, without_weights
 
     numbers = whole_numbers(sizes)
     settings = Settings(
@@ -61,7 +61,7 @@ def plan(
         batch_size=batch_size, clip_norm=clip_norm, rank=rank, clients=len(numbers),
     )  # fmt: skip
     if parameters is None:
-        read = unread(backbone or SHIPPED["image"], classes)
+        read = without_weights(backbone or SHIPPED["image"], classes)
         parameters = trained_numbers(read.module, read.targets, read.head, rank, find_method(method))
     elif backbone is not None:
         raise ValueError(

@@ -16,7 +16,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.settings import Settings
-from lalora_kit.tasks.reader import unread
+from lalora_kit.tasks.reader import without_weights
 from tests.tiny import FAST, linear_task
 
 
@@ -104,7 +104,7 @@ def test_the_command_needs_no_data(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize("name", ["swin-pico", "roberta-pico", "swin_tiny_patch4_window7_224"])
 def test_a_backbone_is_counted_without_its_weights(name, monkeypatch, capsys):
     out, _ = command(monkeypatch, capsys, "--sizes", "60,30", "--backbone", name, "--rank", "2", "--json")
-    read = unread(name, 10)
+    read = without_weights(name, 10)
     shapes = [read.module.get_submodule(target).weight.shape for target in read.targets]
     head = sum(value.numel() for value in read.module.get_submodule(read.head).parameters())
     assert json.loads(out)["parameters"] == head + 2 * max(sum(m for m, _ in shapes), sum(n for _, n in shapes))

@@ -60,7 +60,7 @@ def reader(name: str | None, kind: str, classes: int, *, pretrained: bool = True
     return Reader(found.module, found.targets, found.head, about, encode=found.encode, longest=longest)
 
 
-def unread(name: str, classes: int) -> Reader:
+def without_weights(name: str, classes: int) -> Reader:
     """The backbone `name` without its weights, of images or of text: what it trains can be counted, nothing learnt."""
     from lalora_kit.tasks.backbones import kind_of
 

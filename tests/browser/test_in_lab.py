@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +71,7 @@ class Reader:
         return self.page.evaluate("() => window.moved") / 1000
 
     def timed(self, name: str, slider: str, key: str = "ArrowRight", what: str = DOT) -> float:
-        """Median seconds of three moves, there, back and there; noted, with the load, beside the screenshots."""
+        """Seconds of the slowest of three moves, there, back and there; all are noted beside the screenshots."""
         back = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight"}[key]
         seconds = []
         for press in (key, back, key):
@@ -85,7 +84,7 @@ class Reader:
         SHOTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name}: {slider} moved, redrawn after {noted['milliseconds']} ms, load {noted['load']}")
-        return statistics.median(seconds)
+        return max(seconds)
 
     def settle(self) -> None:
         """Wait until the panel's text rests: the tight σ has followed the safe one, and the picture is kept."""
