@@ -18,6 +18,7 @@ from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_un
 from lalora_kit.records import Teaching
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split
+from lalora_kit.tasks.padding import by_length
 
 Observer = Callable[[int, int, int, Tensor], None]
 
@@ -49,6 +50,9 @@ def private_step(
     draws = [draw(plan, c, t, k) for c in clients]
     batch = data.select(torch.cat([samples for samples, _ in draws]).to(data.labels.device))
     owner = torch.repeat_interleave(torch.arange(len(clients)), torch.tensor([len(units) for _, units in draws]))
+    if data.units is None:  # a person's samples must stay side by side
+        order = by_length(batch.inputs)
+        batch, owner = batch.select(order), owner[order.cpu()]
     chunks = engine.gradients(local, active, batch.inputs, batch.labels, owner)
     if data.units is not None:
         chunks = summed_by_unit(chunks, torch.cat([units for _, units in draws]))

@@ -84,11 +84,12 @@ def bytes_per_sample(task: Task, adapter: Adapter) -> float:
 
 
 def kept_bytes(task: Task, adapter: Adapter) -> int:
-    """What autograd keeps of one sample between the forward and the backward pass, the frozen weights left out."""
+    """What autograd keeps of the longest sample between forward and backward pass, the frozen weights left out."""
     import torch
 
     from lalora_kit.adapters import stack
     from lalora_kit.persample import Engine
+    from lalora_kit.tasks.padding import by_length
 
     engine = Engine(task, adapter.scale)
     weights = {value.untyped_storage().data_ptr() for value in engine.model.parameters()}
@@ -101,7 +102,7 @@ def kept_bytes(task: Task, adapter: Adapter) -> int:
         return value
 
     one = stack(adapter, 1).map(lambda value: value.clone().requires_grad_())
-    batch = engine.batch(task.train.inputs, torch.zeros(1, dtype=torch.long))
+    batch = engine.batch(task.train.inputs, by_length(task.train.inputs)[-1:])
     with torch.autograd.graph.saved_tensors_hooks(count, lambda value: value), torch.enable_grad():
         engine.scores(dict(one.tensors), batch).sum()
     return sum(storages.values())

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lalora_kit.adapters import Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 
 class LoraLinear(nn.Module):
@@ -121,9 +122,7 @@ class Engine:
             Per chunk `(owner of the chunk, gradients)`, one `(chunk, ...)` tensor an active key, in order. An
             empty draw yields nothing.
         """
-        for part in torch.arange(len(labels)).split(self.max_samples or max(1, len(labels))):
-            if not len(part):
-                return
+        for part in self.parts(inputs, torch.arange(len(labels))):
             mine = owner[part].to(self.device)
             copies = {key: value.index_select(0, mine) for key, value in stack.tensors.items()}
             leaves = [copies[key].requires_grad_() for key in active]
@@ -134,9 +133,14 @@ class Engine:
                 gradients = list(torch.autograd.grad(loss, leaves))
             yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own
 
+    def parts(self, inputs: Inputs, order: Tensor, most: int | None = None) -> Sequence[Tensor]:
+        """`order` in chunks of at most `max_samples`, `most`, and for texts `TEXTS`; none of nothing."""
+        bounds = (self.max_samples, most, TEXTS if MASK in inputs else None)
+        return order.split(min(filter(None, bounds), default=len(order))) if len(order) else ()
+
     def batch(self, inputs: Inputs, part: Tensor) -> Inputs:
-        """The samples at `part`, on the device, as the backbone takes them."""
-        batch = {name: value[part.to(value.device)].to(self.device) for name, value in inputs.items()}
+        """The samples at `part`, on the device, as the backbone takes them; texts padded only to their longest."""
+        batch = trimmed({name: value[part.to(value.device)].to(self.device) for name, value in inputs.items()})
         return batch if self.prepare is None else self.prepare(batch)
 
     def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:
@@ -165,9 +169,10 @@ class Engine:
     def predict(self, adapter: Adapter, inputs: Inputs, chunk: int = 512) -> Tensor:
         """Logits `(samples, classes)` of one adapter, on the CPU."""
         tensors = {key: value.to(self.device) for key, value in adapter.tensors.items()}
-        size = min(chunk, self.max_samples or chunk)
-        parts = torch.arange(len(next(iter(inputs.values())))).split(size)
-        return torch.cat([self.scores(tensors, self.batch(inputs, part)).float().cpu() for part in parts])
+        order = by_length(inputs)
+        parts = self.parts(inputs, order, chunk)
+        scores = torch.cat([self.scores(tensors, self.batch(inputs, part)).float().cpu() for part in parts])
+        return torch.empty_like(scores).index_copy_(0, order.cpu(), scores)
 
     def evaluate(self, adapter: Adapter, split: Split) -> tuple[float, float]:
         """`(accuracy, mean cross-entropy in nats)` of one adapter on a split."""

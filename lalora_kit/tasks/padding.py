@@ -1,0 +1,37 @@
+"""Padding: texts are stored padded to one length; what a step computes is padded only to its chunk's longest.
+
+A backbone gives padding no attention, so the numbers stay the same but for rounding. Texts of like length are taken
+together, so that little is left to trim around.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lalora_kit.tasks import Inputs
+
+MASK = "attention_mask"
+#: Texts that are taken at once where nothing smaller is asked for: many chunks of like length, each trimmed.
+TEXTS = 128
+
+
+def by_length(inputs: Inputs) -> Tensor:
+    """The order `(samples,)` in which lengths grow; the order they are in where inputs carry no mask (pictures)."""
+    samples = len(next(iter(inputs.values())))
+    if MASK not in inputs:
+        return torch.arange(samples)
+    return inputs[MASK].sum(1).argsort(stable=True)
+
+
+def trimmed(inputs: Inputs) -> Inputs:
+    """Without the last columns that are padding in every sample; `(samples, longest)` each.
+
+    Padding in front stays: where positions are counted from the left, taking it away would move the words.
+    """
+    if MASK not in inputs:
+        return inputs
+    mask = inputs[MASK]
+    used = mask.any(0).nonzero()
+    longest = int(used[-1]) + 1 if len(used) else mask.shape[1]
+    return {name: value[:, :longest] if value.shape == mask.shape else value for name, value in inputs.items()}
