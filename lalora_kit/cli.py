@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from lalora_kit import cli_own, cli_research, cli_tools
+from lalora_kit.memory import ran_out
 from lalora_kit.settings import Settings
 
 app = typer.Typer(
@@ -235,6 +236,14 @@ def main() -> None:
         fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except OSError as error:
         fail(f"{error}; every finished round is kept where --out was given; mend the cause, and --resume", EXIT_MACHINE)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        fail(
+            "memory ran out; every finished round is kept where --out was given; close other programs and --resume, or "
+            "start anew with --max-samples 64 or less: results are the same but for rounding",
+            EXIT_MACHINE,
+        )
     except KeyboardInterrupt:
         typer.echo("stopped; every finished round is kept where --out was given", err=True)
         sys.exit(130)

@@ -29,6 +29,13 @@ EVALUATED = 512  # samples that are evaluated at once where nothing bounds them
 PEAK = 2.0
 
 
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, and torch's on CUDA and on the CPU, which has no type."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
+
+
 def available_memory() -> int:
     """Bytes that a new process can have, a container's own limit included; -1 where that cannot be told."""
     try:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WORKFLOW = ROOT / "notebooks" / "ci-example.yml"
 SETUP = "setup"  # the id of a notebook's first code cell
-CELL = """# Where the kit is installed, this says what it finds. On Colab it installs the kit, and what Colab has stays.
+CELL = """# Says what it finds here. On Colab it installs the kit first, and what Colab has stays.
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 home = "ADDRESS"
 if find_spec("lalora_kit") is None:
     if "google.colab" not in sys.modules:
-        raise ModuleNotFoundError(f"no lalora-kit in this kernel: install it ({home}) and choose its kernel")
+        raise ModuleNotFoundError(f"no lalora-kit here: install it ({home}) and choose its kernel")
     kept = " ".join(f"{name}=={version(name)}" for name in ("numpy", "pandas", "torch"))
     %pip install -q "lalora-kit @ git+{home}" {kept}
 

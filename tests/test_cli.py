@@ -6,8 +6,11 @@ import json
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
+
+from lalora_kit import cli
 
 FAST = ["--rounds", "2", "--local-steps", "2", "--clients", "3", "--sample-rate", "0.03"]
 
@@ -109,6 +112,32 @@ def test_a_place_that_cannot_be_written_to_is_one_sentence_and_exit_code_one(cap
     out, err = capsys.readouterr()
     assert (out, ended.value.code) == ("", 1)
     assert "Not a directory" in err and err.startswith("lalora: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: Error code 12"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+    ids=["python", "cpu", "cuda"],
+)
+def test_memory_that_runs_out_is_one_sentence_and_exit_code_one(error, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "run", mock.Mock(side_effect=error))
+    monkeypatch.setattr(sys, "argv", ["lalora", "train"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 1 and said.count("\n") == 1
+    assert "memory ran out" in said and "--max-samples" in said
+
+
+def test_an_error_of_another_kind_is_not_taken_for_memory(monkeypatch):
+    monkeypatch.setattr(cli, "run", mock.Mock(side_effect=RuntimeError("a fault of ours")))
+    monkeypatch.setattr(sys, "argv", ["lalora", "train"])
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        cli.main()
 
 
 def test_a_loss_that_is_no_number_is_shown_as_none(capsys):

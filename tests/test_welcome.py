@@ -75,7 +75,7 @@ def test_on_colab_only_the_kit_is_installed_and_what_it_has_is_pinned(monkeypatc
 
 
 def test_elsewhere_a_kernel_without_the_kit_says_what_to_do(monkeypatch):
-    with pytest.raises(ModuleNotFoundError, match=r"no lalora-kit in this kernel: install it \(https://.*choose its"):
+    with pytest.raises(ModuleNotFoundError, match=r"no lalora-kit here: install it \(https://.*choose its"):
         run_cell(monkeypatch, installed=False, colab=False)
 
 
