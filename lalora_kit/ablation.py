@@ -47,12 +47,13 @@ def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -
 
 
 def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) -> str:
-    """What `seeds_at` found, in a sentence, or that it found nothing."""
+    """What `seeds_at` found, in a sentence of two short lines, or that it found nothing."""
     if not curves:
         start = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
         return (
-            f"The shipped grid holds no run of {method.name} at these settings; it moves one of "
-            f"rate, ε, rank and clients at a time away from {start}, {DEFAULTS.rounds} rounds on {TASK}."
+            f"The shipped grid holds no run of {method.name} at these settings:\n"
+            f"it moves one of rate, ε, rank and clients at a time away from {start}, "
+            f"{DEFAULTS.rounds} rounds on {TASK}."
         )
     ends = [curve[-1] for curve in curves]
     count, spread = "1 seed", ""
@@ -60,7 +61,7 @@ def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) 
         count, spread = f"{len(ends)} seeds", f" on average, {min(ends):.1%} to {max(ends):.1%}"
     at = f"rate {settings.learning_rate:g}, ε {epsilon_text(settings.epsilon)}, rank {settings.rank}"
     where = f"{count} of {method.name} at {at}, {settings.clients} clients"
-    return f"The shipped grid, {where}: {statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
+    return f"The shipped grid, {where}:\n{statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
 
 
 @dataclass(frozen=True)

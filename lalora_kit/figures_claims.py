@@ -104,7 +104,8 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
         figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
     height = 300 + 27 * len(rows)
     figure.update_layout(
-        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=height, barmode="overlay"
-    )
+        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=height, barmode="overlay",
+        title_x=0.01, title_xref="container",  # the rows' names leave the plot itself too narrow for it
+    )  # fmt: skip
     figure.update_layout(margin={"t": 80, "b": 120})
     return figure

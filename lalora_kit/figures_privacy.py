@@ -88,7 +88,7 @@ def privacy_title(view: PrivacyView) -> str:
 
 def scores_figure(audits: Mapping[str, tuple[Sequence[float], Sequence[bool]]]) -> go.Figure:
     """The attacker's scores with and without the canary, a row an implementation: `(scores, held)` each."""
-    figure = make_subplots(len(audits), 1, shared_xaxes=False, vertical_spacing=0.16, subplot_titles=list(audits))
+    figure = make_subplots(len(audits), 1, shared_xaxes=False, vertical_spacing=0.24, subplot_titles=list(audits))
     shown = {"with the canary": (True, WRONG), "without": (False, SPENT)}
     for row, (scores, held) in enumerate(audits.values(), start=1):
         low, high = min(scores), max(scores)
@@ -103,5 +103,6 @@ def scores_figure(audits: Mapping[str, tuple[Sequence[float], Sequence[bool]]]) 
         figure.update_xaxes(title_text="score: log likelihood ratio, nats", row=row)
         figure.update_yaxes(title_text="virtual clients", row=row)
     title = "Where the clouds part, the attacker knows who holds the canary"
-    figure.update_layout(template=TEMPLATE, title_text=title, height=180 + 200 * len(audits), barmode="overlay")
+    figure.update_layout(template=TEMPLATE, title_text=title, height=180 + 220 * len(audits), barmode="overlay")
+    figure.update_layout(margin={"t": 90})
     return figure

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 RESULT_MIME = "application/vnd.lalora.result+json"
+PAGE_WIDTH = 107  # characters of output that JupyterLab shows in a line, 1280 pixels wide, its file list open
 MODES = ("live", "headless")
 PREDICTIONS = Path("predictions.json")
 EPSILONS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
@@ -146,10 +148,15 @@ def scores(path: Path = PREDICTIONS) -> list[tuple[str, str, str]]:
     return [(question, choice, answer) for question, choice, answer in said if choice and answer]
 
 
+def fitted(sentence: str) -> str:
+    """A sentence in lines that a page shows whole, broken between words; JupyterLab breaks inside them."""
+    return textwrap.fill(sentence, PAGE_WIDTH, subsequent_indent="    ")
+
+
 def observed(claim: str, holds: bool, *, at_defaults: bool, effect: str = "") -> bool:
     """State an observation: asserted at a notebook's defaults, elsewhere only told as seen or not."""
     shown = f" ({effect})" if effect else ""
-    print(f"seen here: {'yes' if holds else 'no'}: {claim}{shown}")
+    print(fitted(f"seen here: {'yes' if holds else 'no'}: {claim}{shown}"))
     if at_defaults and not holds:
         raise AssertionError(f"at the defaults this should be seen: {claim}{shown}")
     return bool(holds)
@@ -168,4 +175,4 @@ def result(
     record = {
         "notebook": notebook, "parameters": parameters, "result": sentence, "figures": figures, "seen": seen,
     }  # fmt: skip
-    display({RESULT_MIME: finite_or_null(record), "text/plain": sentence}, raw=True)
+    display({RESULT_MIME: finite_or_null(record), "text/plain": fitted(sentence)}, raw=True)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from lalora_kit import doctor
 from lalora_kit.memory import available_memory
+from lalora_kit.network import answers, hub_address
 
 PATIENCE = 1.0  # seconds that the network has to answer
 
@@ -35,13 +36,15 @@ def found(where: str) -> str:
     import torch
 
     cuda = torch.cuda.is_available()
-    device = f"GPU {torch.cuda.get_device_name()}" if cuda else f"CPU, {os.cpu_count()} cores"
+    device = f"GPU {torch.cuda.get_device_name()}" if cuda else f"{os.cpu_count()} CPU cores"
     native = doctor.bf16_in_hardware("cuda" if cuda else "cpu")
+    hub = hub_address()
     parts = [
         f"lalora-kit {version('lalora-kit')} on {where}",
-        f"Python {platform.python_version()}, torch {version('torch')}",
-        f"{device}, {'bf16' if native else 'no bf16'} in hardware",
+        f"Python {platform.python_version()}",
+        f"torch {version('torch')}",
+        f"{device} with{'' if native else 'out'} bf16",
         f"{available_memory() / 1e9:.1f} GB free",
-        f"hub: {doctor.network(doctor.hub_address(), PATIENCE).found}",
+        "hub reached" if hub and answers(hub, PATIENCE) else "offline",
     ]
-    return "; ".join(parts)
+    return ", ".join(parts)

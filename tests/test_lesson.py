@@ -114,3 +114,11 @@ def test_a_result_is_one_json_that_the_runner_finds(monkeypatch):
     record = shown[0][RESULT_MIME]
     assert record["parameters"] == {"epsilon": None} and shown[0]["text/plain"] == "it came out"
     json.dumps(record, allow_nan=False)
+
+
+def test_a_long_sentence_is_broken_between_words_where_a_page_ends(capsys):
+    claim = "a claim of many words that goes on and on " * 4
+    lesson.observed(claim.strip(), True, at_defaults=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all(len(line) <= lesson.PAGE_WIDTH for line in lines)
+    assert " ".join(" ".join(lines).split()) == f"seen here: yes: {claim.strip()}"

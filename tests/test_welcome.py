@@ -10,6 +10,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from lalora_kit import welcome
+from lalora_kit.lesson import PAGE_WIDTH
 from tests import doors
 
 CELLS = {path.stem: nbformat.read(path, as_version=4).cells for path in doors.NOTEBOOKS}
@@ -62,7 +63,8 @@ def run_cell(monkeypatch, *, installed: bool, colab: bool) -> list[str]:
 def test_where_the_kit_is_installed_nothing_is_installed(monkeypatch, capsys):
     assert run_cell(monkeypatch, installed=True, colab=False) == []
     [line] = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert line.startswith("lalora-kit ") and "on this machine" in line and "bf16 in hardware" in line
+    assert line.startswith("lalora-kit ") and "on this machine" in line and "CPU cores with" in line
+    assert len(line) <= PAGE_WIDTH, "one line of a page that is 1280 pixels wide"
 
 
 def test_on_colab_only_the_kit_is_installed_and_what_it_has_is_pinned(monkeypatch, capsys):
