@@ -91,7 +91,13 @@ def reveal(prediction: lesson.Prediction, answer: str) -> None:
 
     def tell() -> None:
         line.value = f"<b>{html.escape(prediction.verdict())}</b>"
-        prediction.save(lesson.PREDICTIONS)
+        try:
+            prediction.save(lesson.PREDICTIONS)
+        except OSError as error:  # a folder of somebody else's: the lesson goes on, and says what it cannot do
+            line.value += (
+                f" <i>Not kept for the last lesson: {lesson.PREDICTIONS} cannot be written here ({error.strerror}); "
+                "work in a copy, which `lalora notebooks DIR` makes.</i>"
+            )
 
     prediction.on_choice = tell
     tell()

@@ -206,6 +206,19 @@ def test_predict_headless_takes_the_default_and_says_so(capsys):
         widgets.predict("how much?", ["little"], "none", mode="headless")
 
 
+def test_where_predictions_cannot_be_kept_the_lesson_goes_on_and_says_so(monkeypatch, tmp_path):
+    displayed = []
+    monkeypatch.setattr(widgets, "display", displayed.append)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(lesson, "PREDICTIONS", tmp_path / "file" / "predictions.json")
+    prediction = widgets.predict("how much?", ["little", "much"], "much", mode="live")
+    widgets.reveal(prediction, "little")
+    displayed[0].children[1].value = "much"
+    line = displayed[1].value
+    assert line.startswith("<b>You chose: much. It came out: little.</b>")
+    assert "cannot be written here (Not a directory)" in line and "lalora notebooks DIR" in line
+
+
 def test_predict_live_keeps_the_choice_even_when_it_comes_late(monkeypatch, tmp_path):
     displayed = []
     monkeypatch.setattr(widgets, "display", displayed.append)

@@ -7,6 +7,7 @@ Random weights of the real configuration, random inputs of the real size: what a
 ratio is the median over interleaved pairs with PEFT's own float32 step on the same samples, so that a busy machine
 slows both. Each engine runs in a process of its own, whose growth in peak memory is given beside. What an engine gets
 wrong or cannot do is a row as well. On CUDA where there is one, with the share of the card's bf16 rate that is reached.
+Every row is appended to a JSON-lines file too, with what it was measured on.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,9 @@ from torch import Tensor, nn
 
 from lalora_kit import load_task
 from lalora_kit.adapters import Adapter, create, stack
+from lalora_kit.book import made_with
 from lalora_kit.doctor import bf16_in_hardware
+from lalora_kit.files import append_line
 from lalora_kit.persample import Engine
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.tasks import Split, Task, logits
@@ -38,6 +42,7 @@ from tests.benchmarks.speed import forget_peak, kilobytes, peft_model
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 #: model -> rank and batch of the paper's settings; a pico takes what the notebooks do.
 MODELS = {"swin-t": (16, 16), "swin-b": (16, 16), "roberta-base": (8, 16), "swin-pico": (4, 128)}
+RESULTS = Path(__file__).parent / "results" / "scale.jsonl"
 Step = Callable[[], object]
 
 
@@ -257,12 +262,14 @@ def bf16_rate() -> float:
     return 2 * 8192**3 / best
 
 
-def row(model: str, engine: str, rank: int, samples: int, clients: int, pairs: int) -> None:
-    """Measure in a process of its own, and print a line."""
+def row(out: Path, model: str, engine: str, rank: int, samples: int, clients: int, pairs: int) -> None:
+    """Measure in a process of its own, print a line, and keep one."""
     case = json.dumps([model, engine, rank, samples, clients, pairs])
     command = [sys.executable, "-m", "tests.benchmarks.scale", "--case", case]
     done = subprocess.run(command, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"failed": done.stderr[-110:]}
+    asked = {"model": model, "engine": engine, "rank": rank, "samples": samples, "clients": clients, "pairs": pairs}
+    append_line(out, {**asked, **found, "device": DEVICE.type, "threads": torch.get_num_threads(), **made_with()})
     line = f"| {model} | {engine} | {rank} | {samples} | {clients} | "
     if "failed" in found:
         print(f"{line}{found['failed']} | | | |", flush=True)
@@ -281,6 +288,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=list(MODELS))
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--engines-only", action="store_true", help="leave the growth with clients, rank, batch out")
+    parser.add_argument("--growth-only", action="store_true", help="leave the comparison of engines out")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
@@ -292,16 +301,16 @@ def main() -> None:
     print("|---" * 10 + "|")
     for model in options.models:
         rank, samples = MODELS[model]
-        for engine in engines(task_of(model, 2), rank, 2):
-            row(model, engine, rank, samples, 1 if "one client" in engine else 8, options.pairs)
+        for engine in () if options.growth_only else engines(task_of(model, 2), rank, 2):
+            row(options.out, model, engine, rank, samples, 1 if "one client" in engine else 8, options.pairs)
         if options.engines_only:
             continue
         for clients in (1, 2, 4, 8, 16, 32):
-            row(model, "kit, float32", rank, max(samples, 32), clients, options.pairs)
+            row(options.out, model, "kit, float32", rank, max(samples, 32), clients, options.pairs)
         for wide in (1, 4, 32, 64):
-            row(model, "kit, float32", wide, samples, 8, options.pairs)
+            row(options.out, model, "kit, float32", wide, samples, 8, options.pairs)
         for batch in (4, 8, 32):
-            row(model, "kit, float32", rank, batch, min(8, batch), options.pairs)
+            row(options.out, model, "kit, float32", rank, batch, min(8, batch), options.pairs)
 
 
 if __name__ == "__main__":
