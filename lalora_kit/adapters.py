@@ -100,7 +100,7 @@ def average(
 def aggregation_gap(clients: Sequence[Adapter], weights: Sequence[float]) -> float:
     """‖Σ wᵢBᵢAᵢ − B̄Ā‖ / ‖Σ wᵢBᵢAᵢ‖ over all layers: what averaging factors loses against averaging products.
 
-    Computed from r·N-sized Gram matrices through Σ wᵢ(Bᵢ−B̄)(Aᵢ−Ā), the exact identity of METHODS §1.3, so it
+    Computed from r·N-sized Gram matrices through Σ wᵢ(Bᵢ−B̄)(Aᵢ−Ā), which equals it exactly, so it
     is exactly 0 where all A or all B are equal. NaN while every product is zero.
     """
     w = torch.tensor(weights, dtype=torch.float64)

@@ -1,6 +1,6 @@
 """Noise amplification: noise on two factors multiplies, and the product grows with its square.
 
-LA-LoRA's second root cause (arXiv 2602.19926; METHODS §1.4): (B + N_B)·(A + N_A) = B·A + B·N_A + N_B·A + N_B·N_A.
+LA-LoRA's second root cause (arXiv 2602.19926): (B + N_B)·(A + N_A) = B·A + B·N_A + N_B·A + N_B·N_A.
 Closed forms of the expected squared Frobenius norms ("energies") of the three disturbances of W = W0 + s·B·A, and
 beside each a Monte Carlo estimate by the same arguments. The noise's own walk only: gradients are left out.
 
@@ -76,7 +76,7 @@ def noisy_steps(method: Method, rounds: int, local_steps: int) -> Steps:
     """Noisy steps that each factor gets from `rounds` rounds of `local_steps`, as the method's schedule has it.
 
     LA-LoRA halves both counts of DP-LoRA, so its N_B·N_A has a quarter of the energy, not none; FFA-LoRA leaves A
-    alone, so it has none at all; RoLoRA has none within a round, but some over rounds (METHODS §1.4).
+    alone, so it has none at all; RoLoRA has none within a round, but some over rounds.
     """
     trained = [method.trains(t, k) for t in range(1, rounds + 1) for k in range(1, local_steps + 1)]
     return Steps(sum("A" in x for x in trained), sum("B" in x for x in trained), len(trained), method.smooth)
@@ -85,7 +85,7 @@ def noisy_steps(method: Method, rounds: int, local_steps: int) -> Steps:
 def expected_noise(
     adapter: Adapter, noise_std: float, *, steps: Steps = ONE_STEP, clients: int = 1, average: str = "factors"
 ) -> NoiseEnergy:
-    """Closed-form energies (METHODS §1.4), summed over the adapter's layers.
+    """Closed-form energies, summed over the adapter's layers.
 
     Args:
         adapter: the factors that the noise is added to, fresh or trained; the head is not looked at.
@@ -158,7 +158,7 @@ def walk(
 
 
 def crossover(adapter: Adapter, *, steps: Steps = ONE_STEP, clients: int = 1) -> float:
-    """τ* above which LoRA disturbs W more than noise on the full model would (METHODS §1.4); factors are averaged.
+    """τ* above which LoRA disturbs W more than noise on the full model would; factors are averaged.
 
     For one step of one layer, τ*² = (1 − s²·(‖A‖²/n + ‖B‖²/m)) / (s²·r). NaN where the two never cross: one factor
     gets no noise, so that nothing grows faster than the full model's, or LoRA is the louder one from the start.

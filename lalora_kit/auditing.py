@@ -3,7 +3,7 @@
 Many virtual clients are as many independent trials. Each holds the same few samples but for one: half of them hold a
 canary there, the others a blank whose gradient is exactly zero, which is the neighbour that ε speaks of. The attacker
 is the server: it sees each noised release, knows the model it sent, and asks by the likelihood ratio of the release
-whether the canary is in it. What it finds with confidence is a lower bound on ε (PRIVACY §6, design 2).
+whether the canary is in it. What it finds with confidence is a lower bound on ε.
 
 A bound above the ledger's ε shows that the ledger, or the mechanism, is wrong. One below it proves nothing.
 """

@@ -1,7 +1,7 @@
 """Canaries: virtual clients for an audit, and the attacker who looks for them in what is released.
 
 A canary is one sample with a feature of its own; in its place others hold a blank whose gradient is exactly zero,
-which is the neighbour that ε speaks of (PRIVACY §1, §6).
+which is the neighbour that ε speaks of.
 """
 
 from __future__ import annotations

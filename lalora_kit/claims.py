@@ -149,7 +149,7 @@ class Exact:
 
 
 def exact_claims(local_steps: int = DEFAULTS.local_steps) -> list[Exact]:
-    """What is said of N_B·N_A, from the closed forms of lesson 02 (METHODS §1.4) on a fresh 64 × 64 layer of rank 4."""
+    """What is said of N_B·N_A, from the closed forms of lesson 02 on a fresh 64 × 64 layer of rank 4."""
     import numpy as np
 
     from lalora_kit.amplification import Steps, expected_noise, fresh_layer, noisy_steps

@@ -42,7 +42,9 @@ class ClaimsPanel(Panel):
         counts = [count for count in range(2, len(self.seeds) + 1) if self.rows(count)]
         return {
             "seeds": W.SelectionSlider(options=counts, value=self.start["seeds"], description="seeds"),
-            "rates": W.ToggleButtons(options=[(LABELS[m], m) for m in MODES], value=self.start["rates"]),
+            "rates": W.ToggleButtons(
+                options=[(LABELS[m], m) for m in MODES], value=self.start["rates"], style={"button_width": "auto"}
+            ),
         }
 
     def redraw(self, values: Values) -> Shown:

@@ -1,6 +1,6 @@
 """Gradient coupling: each factor's gradient is built from the other factor, as if that one stood still.
 
-LA-LoRA's first root cause (arXiv 2602.19926, Figure 2; METHODS §1.5). The paper plots a cosine between ∇_A and ∇_B
+LA-LoRA's first root cause (arXiv 2602.19926, Figure 2). The paper plots a cosine between ∇_A and ∇_B
 that no source at hand defines, and their shapes differ; so three cosines are computed here, and labelled ours. With
 G = ∂L/∂W, ∇_A = s·Bᵀ·G `(r, n)` and ∇_B = s·G·Aᵀ `(m, r)`. Gradients are mappings `("A" | "B", layer) -> tensor`.
 
@@ -65,7 +65,7 @@ class Move:
 
 
 def coupling(adapter: Adapter, gradients: Gradients) -> ByLayer[Coupling]:
-    """The cosines between ∇_A and ∇_B of one point (METHODS §1.5); clean or noised gradients alike.
+    """The cosines between ∇_A and ∇_B of one point; clean or noised gradients alike.
 
     Args:
         adapter: a single adapter, A `(r, n)` and B `(m, r)` a layer; the head is not looked at.
@@ -75,7 +75,7 @@ def coupling(adapter: Adapter, gradients: Gradients) -> ByLayer[Coupling]:
 
 
 def staleness(before: Adapter, grad_b: Gradients, after: Adapter, grad_a: Gradients) -> ByLayer[Coupling]:
-    """The cosines between ∇_B at step k, taken at `before`, and ∇_A at step k+1, taken at `after` (METHODS §1.5).
+    """The cosines between ∇_B at step k, taken at `before`, and ∇_A at step k+1, taken at `after`.
 
     What an alternation compares. `gauge` then falls below 1 by how much the first half-step changed the gradient.
     """
@@ -133,7 +133,7 @@ def cross_over_linear(adapter: Adapter, gradients: Gradients, rate: float) -> By
     """The second-order term of a simultaneous step over its linear one: η·‖∇_B·∇_A‖ / ‖B·∇_A + ∇_B·A‖.
 
     Stepping both factors at rate η moves W by −η·s·(B·∇_A + ∇_B·A) + η²·s·∇_B·∇_A; with Theorem 2's projected
-    gradients the last term is the one that Theorem 3 of arXiv 2602.19926 calls non-negligible (METHODS §2). The
+    gradients the last term is the one that Theorem 3 of arXiv 2602.19926 calls non-negligible. The
     closed form of `promised_move(...).surprise`, through r×r products; NaN where the linear term is zero.
     """
     layers = {}

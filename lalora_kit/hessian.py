@@ -1,6 +1,6 @@
 """Extreme eigenvalues of a Hessian that is never formed: Hessian-vector products, and Lanczos on them.
 
-What `lalora_kit.sharpness` measures with (PyHessian's idea; METHODS §1.6). Lanczos rather than power iteration: it
+What `lalora_kit.sharpness` measures with (PyHessian's idea). Lanczos rather than power iteration: it
 takes fewer products, and finds the largest eigenvalue, not the one of largest magnitude.
 """
 

@@ -1,6 +1,6 @@
 """The noise panel: what ε, rank and clients do to the noise in W, at once and without any training.
 
-Closed forms only (METHODS §1.4), so that every move of a slider is answered within a frame or two. A switch says
+Closed forms only, so that every move of a slider is answered within a frame or two. A switch says
 what more clients means: the same people in more hands, or more people.
 """
 

@@ -2,7 +2,7 @@
 
 Who holds what, who joins which round, how often each client samples and how much noise it adds; and the run's
 identity, by which a resume is recognised and a replayed release is not charged twice. Nothing here depends on what
-the data say, only on how many there are (client sizes are public constants, PRIVACY §1).
+the data say, only on how many there are (client sizes are public constants).
 """
 
 from __future__ import annotations

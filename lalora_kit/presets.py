@@ -1,4 +1,4 @@
-"""Presets: the paper's experiments by name, with the settings that are known of it (METHODS §2) and what was chosen.
+"""Presets: the paper's experiments by name, with the settings that are known of it and what was chosen.
 
     lalora presets                               all of them
     lalora presets paper/swin-t-cifar100         one, with its noise at ε = 3, 2 and 1

@@ -61,7 +61,7 @@ class Round:
         participants: clients that joined this round.
         update_norms: L2 norm of the noised gradients of "A", "B" and "head", mean over clients and the steps
             in which each trained.
-        aggregation_gap: ‖Σ wᵢBᵢAᵢ − B̄Ā‖ / ‖Σ wᵢBᵢAᵢ‖ (METHODS §1.3).
+        aggregation_gap: ‖Σ wᵢBᵢAᵢ − B̄Ā‖ / ‖Σ wᵢBᵢAᵢ‖.
         upload: numbers that one client sent to the server.
         seconds: wall time of the round, evaluation included.
         adapter: the averaged adapter, detached, on the CPU.

@@ -1,6 +1,6 @@
 """Sharpness: how fast the loss rises around a model; the answer depends on the space in which one steps aside.
 
-LA-LoRA's third root cause (arXiv 2602.19926; METHODS §1.6) is that averaged models lie in sharp places. The paper
+LA-LoRA's third root cause (arXiv 2602.19926) is that averaged models lie in sharp places. The paper
 does not say in which space its λ_max (the largest eigenvalue of the loss's Hessian) was taken. In the space of the
 factors λ_max changes under B→cB, A→A/c, which leaves the model as it is; in the space of ΔW it does not. So both are
 here, and "flatter" should be said only of the second, or of both.
@@ -167,7 +167,7 @@ def loss_surface(
     space: Sequence[str] = FACTORS,
     points: int = 11,
 ) -> Surface:
-    """Loss on [−1, 1]² around the adapter, along two filter-normalised random directions (METHODS §1.6).
+    """Loss on [−1, 1]² around the adapter, along two filter-normalised random directions.
 
     A picture, not a measure: two directions out of thousands can mislead, and rows of factors depend on the gauge.
     """

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = Settings()
 VARIED = ("learning_rate", "epsilon", "rank", "clients")
+HEAD_RATE = "head_learning_rate"
 PROBES = ("coupling", "lambda_factors", "lambda_weights", "moved")
 EVALUATED = 128  # test samples behind each probe
 
@@ -43,7 +44,8 @@ EVALUATED = 128  # test samples behind each probe
 class Cell:
     """What a run varies; everything else is at the defaults. Infinite ε is written as null.
 
-    `method` is a name of `METHODS` or of the controls, or `file.py:NAME` for a `Method` of one's own.
+    `method` is a name of `METHODS` or of the controls, or `file.py:NAME` for a `Method` of one's own. The head's rate
+    is written only where it is not the default.
     """
 
     method: str
@@ -52,15 +54,19 @@ class Cell:
     rank: int
     clients: int
     seed: int
+    head_learning_rate: float = DEFAULTS.head_learning_rate
 
     @property
     def settings(self) -> Settings:
         """The run's settings."""
-        return Settings(**{name: getattr(self, name) for name in (*VARIED, "seed")})
+        return Settings(**{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE)})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
-        return {**asdict(self), "epsilon": self.epsilon if math.isfinite(self.epsilon) else None}
+        values = {**asdict(self), "epsilon": self.epsilon if math.isfinite(self.epsilon) else None}
+        if self.head_learning_rate == DEFAULTS.head_learning_rate:
+            del values[HEAD_RATE]
+        return values
 
 
 @lru_cache(maxsize=64)
@@ -158,7 +164,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
 def lines(path: Path) -> dict[Cell, dict[str, Any]]:
     """Every run that is done, by its cell; the newest where there are two."""
     names = [field.name for field in fields(Cell)]
-    kept = [line for line in read_lines(path) if "curve" in line]
+    kept = [{HEAD_RATE: DEFAULTS.head_learning_rate, **line} for line in read_lines(path) if "curve" in line]
     values: list[dict[str, Any]] = [{n: math.inf if line[n] is None else line[n] for n in names} for line in kept]
     return {Cell(**value): line for value, line in zip(values, kept, strict=True)}
 

@@ -33,7 +33,7 @@ from tests.tiny import FAST, TwoLayers, linear_task, random_adapter, randomised,
 
 
 def epsilon_is_not_contradicted(seed: int = 0, method: str = "la-lora", epsilon: float = 3.0) -> AuditResult:
-    """PRIVACY §7, row 18. On the kit as it is, p_f ≤ .001 (the bound's own confidence)."""
+    """On the kit as it is, p_f ≤ .001 (the bound's own confidence)."""
     found = audit(METHODS[method], epsilon=epsilon, confidence=0.999, seed=seed)
     assert not found.contradicts, str(found)
     return found
@@ -86,7 +86,7 @@ def quiet_plan(task: Task, shards: tuple[np.ndarray, ...], seed: int) -> Plan:
 def noise_is_as_released(seed: int = 0) -> float:
     """Std within 1.5 %, Kolmogorov's D below .019 on 20,000, and no two of 24 tensors' noises correlated.
 
-    Of what the server sees, when nobody is drawn. PRIVACY §7, rows 3, 4, 5: p_f = 1e-11, 1e-6, and 276 pairs beyond
+    Of what the server sees, when nobody is drawn. p_f = 1e-11, 1e-6, and 276 pairs beyond
     six standard deviations each: 6e-7.
     """
     settings = replace(FAST, clients=2, sample_rate=1e-9, epsilon=0.5, rank=10, seed=seed)

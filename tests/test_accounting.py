@@ -1,4 +1,4 @@
-"""Accounting against an independent accountant (Google's dp-accounting) and its table of answers (PRIVACY §3)."""
+"""Accounting against an independent accountant (Google's dp-accounting) and its table of answers."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_the_crossing_of_a_fresh_layer_lies_near_one_half_at_rank_4_and_falls_wi
 
 
 def test_quadratic_over_linear_noise_of_a_fresh_layer():
-    """3·n·τ² (METHODS §1.4): uniform A, 16·768 entries, so ‖A‖² is within 4 % at 5 standard errors; seed 0."""
+    """3·n·τ²: uniform A, 16·768 entries, so ‖A‖² is within 4 % at 5 standard errors; seed 0."""
     noise = expected_noise(fresh_layer(96, 768, 16, np.random.default_rng(0)), 0.02)
     assert noise.from_A == 0
     assert noise.cross / noise.from_B == pytest.approx(3 * 768 * 0.02**2, rel=0.04)

@@ -42,7 +42,7 @@ def ordinary(clients: int = 6):
 
 
 def test_a_blank_is_the_neighbour_and_a_canary_is_longer_than_C():
-    """Zeroed out, in every factor and in the head: what PRIVACY §1 calls a neighbour; at any adapter."""
+    """Zeroed out, in every factor and in the head: which is a neighbour; at any adapter."""
     plan = make_plan(ordinary(), LA, SMALL, Ledger())
     held = np.array([True, False] * 3)
     task = with_canaries(ordinary(), plan.shards, held)

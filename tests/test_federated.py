@@ -143,7 +143,7 @@ def test_adamw_is_torchs_own_for_each_client():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_model_is_made_of_nothing_but_the_noised_releases(method):
-    """PRIVACY §7, row 19: replaying the observed releases alone, without any data, gives the same adapter."""
+    """Replaying the observed releases alone, without any data, gives the same adapter."""
     chosen, seen = METHODS[method], {}
     settings = replace(FAST, participation=0.7, lr_decay=0.9)
 

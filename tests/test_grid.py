@@ -49,6 +49,15 @@ def test_settings_of_a_cell_are_the_defaults_but_for_what_it_varies():
     )
 
 
+def test_the_head_s_rate_is_written_where_it_is_not_the_default(inline, tmp_path):
+    path, other = tmp_path / "grid.jsonl", replace(FIRST, head_learning_rate=2.0)
+    trials.ensure([FIRST, other], MADE, path, 1)
+    assert inline == [FIRST, other] and other.settings == replace(FIRST.settings, head_learning_rate=2.0)
+    written = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get(trials.HEAD_RATE) for line in written if "curve" in line] == [None, 2.0]
+    assert trials.curves(path).keys() == {FIRST, other}
+
+
 def test_it_goes_on_where_it_stopped_even_after_a_torn_line(inline, tmp_path):
     path, more = tmp_path / "grid.jsonl", replace(FIRST, epsilon=math.inf, seed=1)
     trials.ensure([FIRST], MADE, path, 1)

@@ -1,4 +1,4 @@
-"""The ledger: nothing is forgotten, nothing is charged twice, and ε comes from it alone (PRIVACY §7: 8, 12, 14, 15)."""
+"""The ledger: nothing is forgotten, nothing is charged twice, and ε comes from it alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mechanism: sensitivity, the noise's size, shape and independence, Poisson draws (PRIVACY §7, rows 2 to 9).
+"""The mechanism: sensitivity, the noise's size, shape and independence, Poisson draws.
 
 Each statistical test states its seed and the chance p_f that a right implementation fails it.
 """

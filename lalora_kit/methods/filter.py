@@ -1,7 +1,7 @@
 """LA-LoRA's filter: [1, 4, 6, 4, 1] / 16 along the long axis of each factor, after the noise.
 
 Rows of ∇A run along the layer's input width n, columns of ∇B along its output width m; rank indices never mix.
-With half-sample symmetric padding the filter is a symmetric, doubly stochastic contraction (METHODS §2); the
+With half-sample symmetric padding the filter is a symmetric, doubly stochastic contraction; the
 padding that repeats no edge sample is not.
 """
 

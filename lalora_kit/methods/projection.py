@@ -2,7 +2,7 @@
 
 The gradient of one factor, divided by the other factor's Gram matrix, moves W by the projection of the full
 gradient: s·∇̃_B·A = G·P_A and s·B·∇̃_A = P_B·G. It is post-processing, but it also shapes the noise, whose energy
-grows without bound as the other factor vanishes; the damping λ keeps that finite (METHODS §2).
+grows without bound as the other factor vanishes; the damping λ keeps that finite.
 """
 
 from __future__ import annotations

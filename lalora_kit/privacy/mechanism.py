@@ -64,7 +64,7 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
         `(samples,)`, not private, NaN where the gradient was not finite.
 
     Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
-    with NaN or an infinity contributes nothing. (PRIVACY §4; flat clipping, Abadi et al. 2016.)
+    with NaN or an infinity contributes nothing. (Flat clipping: Abadi et al. 2016.)
     """
     # In float64 no square of a float32 overflows or vanishes, and rounding stays far below MARGIN. One tensor at a
     # time is widened: all of them at once would double the memory of the gradients.

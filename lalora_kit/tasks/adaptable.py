@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from lalora_kit.tasks import Inputs, logits
 
-#: Where LoRA goes: the first rule that layers outside the head fit, and what it is called. The first two are the
-#: paper's (METHODS §2).
+#: Where LoRA goes: the first rule that layers outside the head fit, and what it is called. The paper's come first.
 RULES = (
     (re.compile(r"(^|\.)attn\.(qkv|proj)$"), "attn.qkv and attn.proj"),
     (

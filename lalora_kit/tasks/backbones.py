@@ -1,8 +1,8 @@
 """Backbones by name: any classifier of timm (images) or of transformers (text) whose adapted layers are linear.
 
 `build` says where LoRA goes, which module is the head, and how stored samples become inputs; it refuses, with the
-reason, what the engine could not give per-sample gradients for. Where the paper's targets exist they are taken
-(METHODS §2): `attn.qkv` and `attn.proj` in images, query, key, value and the dense layers of the encoder in text.
+reason, what the engine could not give per-sample gradients for. Where the paper's targets exist they are taken:
+`attn.qkv` and `attn.proj` in images, query, key, value and the dense layers of the encoder in text.
 """
 
 from __future__ import annotations
