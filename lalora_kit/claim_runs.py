@@ -20,28 +20,28 @@ from lalora_kit import grid
 from lalora_kit.claims import CLAIMS, POINTS, Claim, Exact
 from lalora_kit.files import append_line, dumps, read_lines, write_atomically
 from lalora_kit.trials import Cell, ensure, find, lines, made_with
-from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, Row, Runs, at_best, judge, run_of, tuned
+from lalora_kit.verdicts import EQUAL, SEEDS, TUNING_SEEDS, Grid, Row, Runs, at_best, judge, rates_of, run_of, tuned
 
-ASSETS = Path(__file__).parent / "assets"
+SHIPPED = Path(__file__).parent / "assets" / "claims"  # what `lalora claims` wrote, under the name of its task
 RUNS, TABLE = "claims.jsonl", "claims"
 SETTLES = "the paper's preset at this ε, 5 seeds a method, each at its best rate"
 Report = Callable[[int, int], None]
 
 
-def tuning_runs(claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = TUNING_SEEDS) -> list[Cell]:
+def tuning_runs(claims: Iterable[Claim], rates: Grid) -> list[Cell]:
     """The runs that choose each side's rate: the same grid and seeds for all."""
     sides = {(at_best(arm), epsilon) for claim in claims for epsilon in claim.epsilons for arm in claim.arms}
-    wanted = [run_of(m, rate, epsilon, seed) for m, epsilon in sorted(sides) for rate in RATES for seed in seeds]
+    wanted = [run_of(m, rate, epsilon, seed) for m, epsilon in sorted(sides) for rate in rates for seed in TUNING_SEEDS]
     return list(dict.fromkeys(wanted))
 
 
-def reported_runs(runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS) -> dict[bool, list[Cell]]:
+def reported_runs(runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rates: Grid) -> dict[bool, list[Cell]]:
     """The runs that are judged, on seeds that chose nothing: by whether they need the diagnostics beside accuracy."""
     wanted: dict[bool, list[Cell]] = {False: [], True: []}
     for claim in claims:
         for epsilon in claim.epsilons:
             pairs = [(arm, EQUAL) for arm in claim.arms]
-            pairs += [(at_best(arm), tuned(runs, arm, epsilon)) for arm in claim.arms]
+            pairs += [(at_best(arm), tuned(runs, arm, epsilon, rates)) for arm in claim.arms]
             pairs += [(claim.control, EQUAL)] if claim.control else []
             cells = [run_of(arm, rate, epsilon, seed) for arm, rate in pairs for seed in seeds]
             wanted[claim.unit.probe] += cells
@@ -51,13 +51,25 @@ def reported_runs(runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[
 
 def run_claims(
     out: Path, *, claims: Sequence[Claim] = CLAIMS, task: str = "digits", seeds: Sequence[int] = SEEDS,
-    workers: int = 2, command: str = "lalora claims", report: Report | None = None,
+    rates: Grid | None = None, workers: int = 2, command: str = "lalora claims", report: Report | None = None,
 ) -> list[Row]:  # fmt: skip
     """Run what is missing, keep it in `out`/claims.jsonl, and judge; a second call goes on where the first stopped.
 
+    Args:
+        out: folder of the runs.
+        claims: the rows.
+        task: see `lalora tasks`.
+        seeds: those that are reported.
+        rates: the grid that each side's rate is chosen from; by default the task's own (`verdicts.RATES`).
+        workers: processes.
+        command: what is written beside the runs as their maker.
+        report: called with how many of the runs at hand are done, and how many there are.
+
     Raises:
-        ValueError: if the file holds runs on another task or at other defaults, or a seed is among the tuning seeds.
+        ValueError: if the file holds runs on another task or at other defaults, a seed is among the tuning seeds, or
+            the rates are no grid.
     """
+    rates = checked_rates(rates_of(task) if rates is None else rates)
     chosen = sorted(set(seeds) & set(TUNING_SEEDS))
     if chosen or not seeds:
         raise ValueError(
@@ -66,21 +78,48 @@ def run_claims(
         )
     path, made = out / RUNS, made_with(command, task)
     out.mkdir(parents=True, exist_ok=True)
-    take_from_grid(path, made, claims, seeds)
-    ensure(tuning_runs(claims), made, path, workers, report=report)
-    for probe, cells in sorted(reported_runs(lines(path), claims, seeds).items(), reverse=True):
+    take_from_grid(path, made, claims, seeds, rates)
+    ensure(tuning_runs(claims, rates), made, path, workers, report=report)
+    for probe, cells in sorted(reported_runs(lines(path), claims, seeds, rates).items(), reverse=True):
         ensure(cells, made, path, workers, probe=probe, report=report)
-    return judge(lines(path), claims, seeds)
+    return judge(lines(path), claims, seeds, rates)
 
 
-def take_from_grid(path: Path, made: dict[str, Any], claims: Sequence[Claim], seeds: Sequence[int]) -> None:
+def checked_rates(rates: Grid) -> Grid:
+    """The rates in order.
+
+    Raises:
+        ValueError: if there are fewer than two, or one is not a positive number.
+    """
+    if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
+        raise ValueError(
+            f"rates={list(rates)}: a grid to choose from has two or more different rates, each above 0 and finite; "
+            "leave it out for the task's own"
+        )
+    return tuple(sorted(set(rates)))
+
+
+def at_an_end(rows: Iterable[Row], rates: Grid) -> list[str]:
+    """Sides whose best rate lies at an end of the grid, so that a wider one might hold a better; `method at ε=1`."""
+    named = [
+        f"{at_best(arm)} at ε={row.claim.epsilon:g}"
+        for row in rows
+        for arm, rate in zip(row.claim.arms, row.rates, strict=True)
+        if rate in (rates[0], rates[-1])
+    ]
+    return list(dict.fromkeys(named))
+
+
+def take_from_grid(
+    path: Path, made: dict[str, Any], claims: Sequence[Claim], seeds: Sequence[int], rates: Grid
+) -> None:
     """Copy the runs of the shipped grid that can be used, with what they were made with, where that agrees."""
     kept = read_lines(grid.FILE) if grid.FILE.exists() and not path.exists() else []
     heads = [line for line in kept if "curve" not in line]
     if not heads or any(line[name] != made[name] for line in heads for name in ("task", "settings", "versions")):
         return
     sides = {(arm, e) for c in claims for e in c.epsilons for arm in (*c.arms, c.control or c.other, "head-only")}
-    useful = {run_of(arm, rate, e, seed) for arm, e in sides for rate in RATES for seed in seeds}
+    useful = {run_of(arm, rate, e, seed) for arm, e in sides for rate in rates for seed in seeds}
     runs = [line for cell, line in lines(grid.FILE).items() if cell in useful]
     for line in [*heads, *runs] if runs else []:
         append_line(path, line)
@@ -104,9 +143,9 @@ def comparison(methods: Sequence[str], epsilons: Sequence[float]) -> list[Claim]
     ]  # fmt: skip
 
 
-def tuning_note(claims: Sequence[Claim]) -> str:
+def tuning_note(claims: Sequence[Claim], rates: Grid) -> str:
     """What the choice of rates would have cost on private data: it must be charged or declared."""
-    runs = len(tuning_runs(claims))
+    runs = len(tuning_runs(claims, rates))
     return (
         f"declared: {runs} runs chose the rates by test accuracy, taken to be public here; on private data each of "
         "them would be charged to the ledger, or declared beside its ε"
@@ -143,7 +182,7 @@ def shortened(value: Any) -> Any:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact] = ()) -> tuple[Path, Path]:
+def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], rates: Grid) -> tuple[Path, Path]:
     """`claims.csv` and `claims.json` in `out`: the table, and in the JSON what the runs were made with."""
     records = as_records(rows, exact)
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -152,12 +191,23 @@ def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact] = ()) ->
     writer.writeheader()
     writer.writerows(records)
     made = [line for line in read_lines(out / RUNS) if "curve" not in line]
+    table = {"made": made, "rates": list(rates), "tuning_seeds": TUNING_SEEDS, "rows": records}
     csv_path, json_path = out / f"{TABLE}.csv", out / f"{TABLE}.json"
     write_atomically(csv_path, text.getvalue())
-    write_atomically(json_path, dumps({"made": made, "rates": RATES, "tuning_seeds": TUNING_SEEDS, "rows": records}))
+    write_atomically(json_path, dumps(table))
     return csv_path, json_path
 
 
-def shipped() -> Runs:
-    """The runs that ship with the kit."""
-    return lines(ASSETS / RUNS)
+def shipped_task(task: str) -> str:
+    """The task whose finished runs the kit has: this one, or else `digits`."""
+    return task if (SHIPPED / f"{task}.jsonl").exists() else "digits"
+
+
+def shipped(task: str = "digits") -> Runs:
+    """The finished runs on a task that ship with the kit (see `shipped_task`)."""
+    return lines(SHIPPED / f"{task}.jsonl")
+
+
+def shipped_on(task: str = "digits") -> dict[str, Any]:
+    """What the shipped runs were trained on, as in a run's `identity`: task, data, backbone, and Python's version."""
+    return next(line["task"] for line in reversed(read_lines(SHIPPED / f"{task}.jsonl")) if "curve" not in line)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from lalora_kit.claims import CLAIMS, Claim
 from lalora_kit.figures_claims import MODES, forest_data, forest_figure, forest_title
 from lalora_kit.panel import Panel, Shown, Values
-from lalora_kit.verdicts import SEEDS, Row, Runs, judge
+from lalora_kit.verdicts import SEEDS, Grid, Row, Runs, judge, rates_of
 
 LABELS = {"best": "each at its best rate", "equal": "equal rate"}
 
@@ -22,19 +22,21 @@ class ClaimsPanel(Panel):
         runs: as `claim_runs.shipped()` gives them.
         claims: the rows.
         seeds: all that are reported; the slider takes the first 2, 3, ... of them.
+        rates: the grid that the runs are of.
     """
 
     def __init__(
-        self, runs: Runs, claims: Sequence[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, *, mode: str = "auto"
-    ) -> None:
-        self.runs, self.claims, self.seeds = runs, claims, seeds
+        self, runs: Runs, claims: Sequence[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, *,
+        rates: Grid | None = None, mode: str = "auto",
+    ) -> None:  # fmt: skip
+        self.runs, self.claims, self.seeds, self.grid = runs, claims, seeds, rates or rates_of()
         self.judged: dict[int, list[Row]] = {}
         super().__init__({"seeds": len(seeds), "rates": MODES[0]}, mode=mode)
 
     def rows(self, count: int) -> list[Row]:
         """The claims judged by the first `count` seeds, worked out once."""
         if count not in self.judged:
-            self.judged[count] = judge(self.runs, self.claims, self.seeds[:count])
+            self.judged[count] = judge(self.runs, self.claims, self.seeds[:count], self.grid)
         return self.judged[count]
 
     def make_controls(self) -> dict[str, W.ValueWidget]:

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False)
 
 #: Options that take several values in one go, by command: `--epsilon 1 3`.
-SEVERAL = {"compare": ("--epsilon",)}
+SEVERAL = {"claims": ("--rates",), "compare": ("--epsilon", "--rates")}
 
 TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
 Count = Annotated[int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2)]
 Out = Annotated[
     Path | None,
     typer.Option(help="Runs and tables; a second call goes on there.", show_default="runs/COMMAND-TASK"),
+]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(help="To choose from, the same for all; in one go: 0.5 1 2.", show_default="the task's own"),
 ]
 Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
@@ -89,17 +93,19 @@ def audit(
 def claims(
     task: TaskName = "digits",
     seeds: Count = 5,
+    rates: Rates = None,
     out: Out = None,
     workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
-    from lalora_kit.claim_runs import run_claims, write_tables
+    from lalora_kit.claim_runs import checked_rates, run_claims, write_tables
     from lalora_kit.claims import exact_claims
+    from lalora_kit.verdicts import rates_of
 
-    out = out or folder("claims", task)
-    rows, exact = run_claims(out, task=task, seeds=reported(seeds), workers=workers), exact_claims()
-    finish(rows, exact, write_tables(out, rows, exact), as_json)
+    out, grid = out or folder("claims", task), checked_rates(rates or rates_of(task))
+    rows, exact = run_claims(out, task=task, seeds=reported(seeds), rates=grid, workers=workers), exact_claims()
+    finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json)
 
 
 @app.command()
@@ -108,19 +114,23 @@ def compare(
     epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
     task: TaskName = "digits",
     seeds: Count = 5,
+    rates: Rates = None,
     out: Out = None,
     workers: Workers = 2,
     as_json: AsJson = False,
 ) -> None:
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
-    from lalora_kit.claim_runs import comparison, run_claims, tuning_note, write_tables
+    from lalora_kit.claim_runs import checked_rates, comparison, run_claims, tuning_note, write_tables
+    from lalora_kit.verdicts import rates_of
 
     claims, out = comparison(methods, epsilon or [3.0]), out or folder("compare", task)
+    grid = checked_rates(rates or rates_of(task))
     rows = run_claims(
-        out, claims=claims, task=task, seeds=reported(seeds), workers=workers, command=f"lalora compare {methods}"
-    )
-    finish(rows, [], write_tables(out, rows), as_json)
-    typer.echo(tuning_note(claims), err=as_json)
+        out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers,
+        command=f"lalora compare {methods}",
+    )  # fmt: skip
+    finish(rows, [], write_tables(out, rows, [], grid), grid, as_json)
+    typer.echo(tuning_note(claims, grid), err=as_json)
 
 
 @app.command()
@@ -135,9 +145,11 @@ def statement(
     typer.echo(json.dumps(said.to_json()) if as_json else said.text)
 
 
-def finish(rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], as_json: bool) -> None:
-    """Print the table, and where it is kept."""
-    from lalora_kit.claim_runs import as_records
+def finish(
+    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool
+) -> None:
+    """Print the table, which best rates a wider grid might better, and where it is kept."""
+    from lalora_kit.claim_runs import as_records, at_an_end
     from lalora_kit.records import SEED_KNOWN
 
     if as_json:
@@ -153,4 +165,6 @@ def finish(rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], a
         typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<34}{figures}  ({row.claim.unit.name})")
     for statement in exact:
         typer.echo(f"{statement.text:<{width}}  {statement.verdict:<34}{statement.found}")
+    ends = ", ".join(at_an_end(rows, rates)) or "none"
+    typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

@@ -3,8 +3,8 @@
 For each row, seeds are paired (equal partition, draws and start):
 
 - *equal*: both sides at the default learning rate; *best*: each at the rate that is best for it on other seeds, chosen
-  from one grid that is the same for all. The head's rate is one for all. At best a control that is a smaller step is
-  the method itself, whose step is tuned.
+  from one grid that is the same for all (a task has its own, in `RATES`). The head's rate is one for all. At best a
+  control that is a smaller step is the method itself, whose step is tuned.
 - A difference is **clear** if its two-sided paired t-test stays below 5 % after Holm's correction over all rows.
 - **holds**: clear at best, with the sign of the claim. **holds only at equal learning rate**: clear at equal alone.
   **ruled out above x**: not so, and an effect as large as the paper's is clearly excluded (where the paper gives no
@@ -22,13 +22,24 @@ from dataclasses import dataclass, replace
 from lalora_kit.claims import CLAIMS, Claim, Line
 from lalora_kit.trials import DEFAULTS, Cell, find
 
-RATES = (0.125, 0.25, 0.5, 1.0, 2.0)
+#: Rates of the adapter to choose from, by task. Where the head makes up most of a clipped gradient (`stdlib-docs`), an
+#: adapter bears far larger ones; the grid reaches from where nothing is lost any more to where methods break down.
+RATES: Mapping[str, tuple[float, ...]] = {
+    "digits": (0.125, 0.25, 0.5, 1.0, 2.0),
+    "stdlib-docs": (0.125, 0.5, 2.0, 4.0, 8.0),
+}
 EQUAL = DEFAULTS.learning_rate
 TUNING_SEEDS = (5, 6, 7)
 SEEDS = (0, 1, 2, 3, 4)
 LEVEL, POWER = 0.05, 0.8
 Runs = Mapping[Cell, Line]
+Grid = Sequence[float]
 Rates = tuple[float, float]
+
+
+def rates_of(task: str = "digits") -> Grid:
+    """The rates to choose from on a task; those of `digits` where it has no grid of its own."""
+    return RATES.get(task, RATES["digits"])
 
 
 @dataclass(frozen=True)
@@ -113,11 +124,11 @@ def at_best(arm: str) -> str:
     return base(arm)[0]
 
 
-def tuned(runs: Runs, arm: str, epsilon: float, seeds: Sequence[int] = TUNING_SEEDS) -> float:
+def tuned(runs: Runs, arm: str, epsilon: float, rates: Grid) -> float:
     """The rate that is best for an arm on the tuning seeds, by mean final accuracy; NaN if a run is missing."""
     means = {}
-    for rate in RATES:
-        cells = [run_of(at_best(arm), rate, epsilon, seed) for seed in seeds]
+    for rate in rates:
+        cells = [run_of(at_best(arm), rate, epsilon, seed) for seed in TUNING_SEEDS]
         if any(cell not in runs for cell in cells):
             return math.nan
         means[rate] = statistics.fmean(runs[cell]["curve"][-1] for cell in cells)
@@ -154,11 +165,13 @@ def effect(
     return Effect.of([one_seed(seed) for seed in seeds], at_stake)
 
 
-def judge(runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS) -> list[Row]:
-    """Every claim with its effects and verdict, from the runs that there are."""
+def judge(
+    runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, rates: Grid = RATES["digits"]
+) -> list[Row]:
+    """Every claim with its effects and verdict, from the runs that there are; `rates` is the grid that they are of."""
     rows = []
     for claim in claims:
-        own = {e: (tuned(runs, claim.one, e), tuned(runs, claim.other, e)) for e in claim.epsilons}
+        own = {e: (tuned(runs, claim.one, e, rates), tuned(runs, claim.other, e, rates)) for e in claim.epsilons}
         same = dict.fromkeys(claim.epsilons, (EQUAL, EQUAL))
         equal = effect(runs, claim, claim.arms, same, seeds)
         best = effect(runs, claim, (at_best(claim.one), at_best(claim.other)), own, seeds)

@@ -13,7 +13,7 @@ from lalora_kit import claim_runs, grid, trials
 from lalora_kit.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
 from lalora_kit.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, Effect, holm, judge, run_of, tuned
+from lalora_kit.verdicts import EQUAL, SEEDS, TUNING_SEEDS, Effect, holm, judge, rates_of, run_of, tuned
 from tests.fakes import free_runs
 
 PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
@@ -25,7 +25,7 @@ def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
     cells = {
         run_of(arm, rate, epsilon, seed)
         for arm in arms
-        for rate in RATES
+        for rate in rates_of()
         for c in claims
         for epsilon in c.epsilons
         for seed in (*seeds, *TUNING_SEEDS)
@@ -105,11 +105,11 @@ def test_no_claim_holds_where_there_is_nothing():
 
 def test_rates_are_chosen_on_seeds_that_are_not_reported():
     runs = made_up(lambda c: 0.5 + 0.1 * (c.learning_rate == 1.0) * (c.seed in TUNING_SEEDS))
-    assert tuned(runs, "dp-lora", 3) == 1.0
+    assert tuned(runs, "dp-lora", 3, rates_of()) == 1.0
     spoiled = {c: {"curve": [0.9]} if c.seed in SEEDS and c.learning_rate == 2 else line for c, line in runs.items()}
-    assert tuned(spoiled, "dp-lora", 3) == 1.0
+    assert tuned(spoiled, "dp-lora", 3, rates_of()) == 1.0
     del spoiled[run_of("dp-lora", 2.0, 3, TUNING_SEEDS[0])]
-    assert math.isnan(tuned(spoiled, "dp-lora", 3)), "a grid with a hole chooses nothing"
+    assert math.isnan(tuned(spoiled, "dp-lora", 3, rates_of())), "a grid with a hole chooses nothing"
 
 
 def test_a_growth_takes_off_the_other_epsilon():
@@ -160,10 +160,11 @@ def test_all_claims_from_no_runs_to_tables_and_again(inline, monkeypatch, tmp_pa
     count = len(inline)
     claim_runs.run_claims(tmp_path)
     assert len(inline) == count, "a second call has nothing left to do"
-    as_csv, as_json = claim_runs.write_tables(tmp_path, rows, exact_claims())
+    as_csv, as_json = claim_runs.write_tables(tmp_path, rows, exact_claims(), rates_of())
     table = list(csv.DictReader(as_csv.read_text().splitlines()))
     kept = json.loads(as_json.read_text())
     assert [line["key"] for line in table] == [row["key"] for row in kept["rows"]]
+    assert kept["rates"] == list(rates_of())
     assert len(table) == len(CLAIMS) + 3 and kept["made"][0]["command"] == "lalora claims"
 
 
@@ -208,13 +209,32 @@ def test_a_comparison_needs_two_methods_that_exist(methods):
         claim_runs.comparison(methods, [3.0])
 
 
-@pytest.mark.skipif(not (claim_runs.ASSETS / claim_runs.RUNS).exists(), reason="the claims have not been run yet")
-def test_the_shipped_table_is_what_the_shipped_runs_say():
-    rows = claim_runs.as_records(judge(claim_runs.shipped()), exact_claims())
-    kept = json.loads((claim_runs.ASSETS / "claims.json").read_text())
+@pytest.mark.parametrize("task", sorted(path.stem for path in claim_runs.SHIPPED.glob("*.jsonl")))
+def test_the_shipped_table_is_what_the_shipped_runs_say(task):
+    rows = claim_runs.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
+    kept = json.loads((claim_runs.SHIPPED / f"{task}.json").read_text())
     assert [row["verdict"] for row in kept["rows"]] == [row["verdict"] for row in rows]
     for ours, theirs in zip(rows, kept["rows"], strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-4) if all(isinstance(v, float) for v in ours.values()) else True
         for key, value in ours.items():
             assert value == (pytest.approx(theirs[key], rel=1e-4) if isinstance(value, float) else theirs[key])
-    assert kept["made"] and kept["made"][-1]["command"]
+    assert kept["rates"] == list(rates_of(task)) and kept["made"][-1]["task"]["task"] == task
+    assert all(row["best_seeds"] == len(SEEDS) for row in kept["rows"] if "best_seeds" in row)
+
+
+def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_end(inline, tmp_path):
+    assert rates_of("stdlib-docs") != rates_of() and rates_of("cifar100") == rates_of()
+    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
+    assert {cell.learning_rate for cell in inline} >= set(rates_of("stdlib-docs"))
+    inline.clear()
+    [row] = claim_runs.run_claims(tmp_path / "own", claims=[PLAIN], task="stdlib-docs", rates=[4, 3])
+    assert {cell.learning_rate for cell in inline if cell.seed in TUNING_SEEDS} == {3, 4}
+    assert set(row.rates) <= {3, 4}, "a grid of two rates is all ends"
+    assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3", "dp-lora at ε=3"]
+    assert claim_runs.at_an_end([row], (1, 3, 4, 9)) == []
+
+
+@pytest.mark.parametrize("rates", [[], [1.0], [2.0, 2.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [1.0, math.nan]])
+def test_what_is_no_grid_is_refused_before_any_run(rates, inline, tmp_path):
+    with pytest.raises(ValueError, match="a grid to choose from"):
+        claim_runs.run_claims(tmp_path / "none", rates=rates)
+    assert not inline and not (tmp_path / "none").exists()

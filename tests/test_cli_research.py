@@ -17,6 +17,7 @@ from tests.test_cli import lalora
         (["compare", "a", "b", "--epsilon", "1", "3", "--seeds", "5"],
          ["compare", "a", "b", "--epsilon", "1", "--epsilon", "3", "--seeds", "5"]),
         (["compare", "--epsilon", "1", "--json", "a"], ["compare", "--epsilon", "1", "--json", "a"]),
+        (["claims", "--rates", "1", "2", "--json"], ["claims", "--rates", "1", "--rates", "2", "--json"]),
         (["train", "--epsilon", "1", "3"], ["train", "--epsilon", "1", "3"]),
         ([], []),
     ],
@@ -53,6 +54,8 @@ def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
         (["compare", "la-lora", "nowhere.py:MINE"], "nowhere.py"),
         (["claims", "--task", "digit"], "digits"),
         (["claims", "--seeds", "1"], "2"),
+        (["claims", "--rates", "0.5", "0"], "a grid to choose from"),
+        (["compare", "la-lora", "dp-lora", "--rates", "0.5"], "a grid to choose from"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, words, tmp_path):
@@ -62,9 +65,10 @@ def test_bad_input_is_one_sentence(arguments, words, tmp_path):
 
 def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
     rows = judge({}, CLAIMS[:2])
-    files = claim_runs.write_tables(tmp_path, rows)
-    cli_research.finish(rows, [], files, as_json=False)
+    files = claim_runs.write_tables(tmp_path, rows, [], (0.5, 1.0))
+    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=False)
     printed = capsys.readouterr().out
     assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed
-    cli_research.finish(rows, [], files, as_json=True)
+    assert "rates 0.5, 1; best rate at an end of them: none" in printed
+    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=True)
     assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]
