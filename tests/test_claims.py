@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from lalora_kit import claim_runs, grid, trials
 from lalora_kit.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
 from lalora_kit.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.verdicts import EQUAL, SEEDS, TUNING_SEEDS, Effect, holm, judge, rates_of, run_of, tuned
+from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, Effect, holm, judge, rates_of, run_of, tuned
 from tests.fakes import free_runs
 
 PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
@@ -209,7 +210,7 @@ def test_a_comparison_needs_two_methods_that_exist(methods):
         claim_runs.comparison(methods, [3.0])
 
 
-@pytest.mark.parametrize("task", sorted(path.stem for path in claim_runs.SHIPPED.glob("*.jsonl")))
+@pytest.mark.parametrize("task", sorted(RATES))
 def test_the_shipped_table_is_what_the_shipped_runs_say(task):
     rows = claim_runs.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
     kept = json.loads((claim_runs.SHIPPED / f"{task}.json").read_text())
@@ -219,6 +220,20 @@ def test_the_shipped_table_is_what_the_shipped_runs_say(task):
             assert value == (pytest.approx(theirs[key], rel=1e-4) if isinstance(value, float) else theirs[key])
     assert kept["rates"] == list(rates_of(task)) and kept["made"][-1]["task"]["task"] == task
     assert all(row["best_seeds"] == len(SEEDS) for row in kept["rows"] if "best_seeds" in row)
+
+
+@pytest.mark.parametrize("task", sorted(RATES))
+def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    units = {"points of accuracy": "", "c_W": " (c_W)"}
+    for row in judge(claim_runs.shipped(task), rates=rates_of(task)):
+        claim, digits = row.claim, 1 if row.claim.unit is POINTS else 2
+        best, equal = (
+            f"{e.mean:+.{digits}f} [{e.low:+.{digits}f}, {e.high:+.{digits}f}]" for e in (row.best, row.equal)
+        )
+        paper = "–" if claim.paper is None else f"{claim.paper:+.{digits}f}"
+        text = claim.text + units.get(claim.unit.name, " (ln of the ratio)")
+        assert f"| {text} | {paper} | {best} | {equal} | **{row.verdict}** |" in readme
 
 
 def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_end(inline, tmp_path):
