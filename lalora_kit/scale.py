@@ -15,7 +15,7 @@ from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task, load_source, load_task
 from lalora_kit.tasks.online import Unread
 
-SMALL = {"max_samples": 128}  # of a miniature: room for its kernel on a machine with 2 GB
+SMALL = {"max_samples": 64}  # of a miniature: room for its kernel on a machine with 2 GB
 #: What stands in for a preset, by how its task's name begins: the same kind of data and of backbone, embedded.
 MINIATURES = {"glue/": "stdlib-docs", "": "digits"}
 

@@ -43,7 +43,7 @@ def test_without_a_gpu_every_preset_has_a_miniature_that_says_so(preset, tasks):
     assert not run.full and tasks == ["stdlib-docs" if "roberta" in preset else "digits"]
     assert run.why == f"This is the miniature ({tasks[0]}, by the same code), not {preset}: " \
         "this machine has no GPU that torch can use."  # fmt: skip
-    assert run.settings == Settings(epsilon=1.0, clients=3, seed=0, max_samples=128)
+    assert run.settings == Settings(epsilon=1.0, clients=3, seed=0, max_samples=64)
 
 
 def test_where_the_data_cannot_be_had_the_miniature_says_why(tasks, monkeypatch):
