@@ -38,8 +38,8 @@ Rates = tuple[float, float]
 
 
 def rates_of(task: str = "digits") -> Grid:
-    """The rates to choose from on a task; those of `digits` where it has no grid of its own."""
-    return RATES.get(task, RATES["digits"])
+    """The rates to choose from on a task or another split of its data; those of `digits` where it has no grid."""
+    return next((rates for name, rates in RATES.items() if task.startswith(name)), RATES["digits"])
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,7 @@ def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
 
 def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_end(inline, tmp_path):
     assert rates_of("stdlib-docs") != rates_of() and rates_of("cifar100") == rates_of()
+    assert rates_of("stdlib-docs-by-module") == rates_of("stdlib-docs"), "the same data, split otherwise"
     [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
     assert {cell.learning_rate for cell in inline} >= set(rates_of("stdlib-docs"))
     inline.clear()
