@@ -20,7 +20,20 @@ from lalora_kit import grid
 from lalora_kit.claims import CLAIMS, POINTS, Claim, Exact
 from lalora_kit.files import append_line, dumps, read_lines, write_atomically
 from lalora_kit.trials import Cell, ensure, find, lines, made_with
-from lalora_kit.verdicts import EQUAL, SEEDS, TUNING_SEEDS, Grid, Row, Runs, at_best, judge, rates_of, run_of, tuned
+from lalora_kit.verdicts import (
+    EQUAL,
+    SEEDS,
+    TUNING_SEEDS,
+    Grid,
+    Row,
+    Runs,
+    at_best,
+    has_rate,
+    judge,
+    rates_of,
+    run_of,
+    tuned,
+)  # fmt: skip
 
 SHIPPED = Path(__file__).parent / "assets" / "claims"  # what `lalora claims` wrote, under the name of its task
 RUNS, TABLE = "claims.jsonl", "claims"
@@ -105,7 +118,7 @@ def at_an_end(rows: Iterable[Row], rates: Grid) -> list[str]:
         f"{at_best(arm)} at ε={row.claim.epsilon:g}"
         for row in rows
         for arm, rate in zip(row.claim.arms, row.rates, strict=True)
-        if rate in (rates[0], rates[-1])
+        if has_rate(arm) and rate in (rates[0], rates[-1])
     ]
     return list(dict.fromkeys(named))
 

@@ -111,11 +111,15 @@ def base(arm: str) -> tuple[str, float]:
     return method, float(factor) if times else 1.0
 
 
+def has_rate(arm: str) -> bool:
+    """Whether the adapter's rate acts on an arm; without an adapter there is nothing to act on."""
+    return bool(find(base(arm)[0]).trained_in(1, DEFAULTS.local_steps))
+
+
 def run_of(arm: str, rate: float, epsilon: float, seed: int) -> Cell:
     """The run of an arm: the factor of a control is on the rate."""
     method, factor = base(arm)
-    moves = find(method).trained_in(1, DEFAULTS.local_steps)  # without an adapter there is nothing for a rate to act on
-    rate = round(rate * factor, 9) if moves else EQUAL
+    rate = round(rate * factor, 9) if has_rate(arm) else EQUAL
     return Cell(method, rate, epsilon, DEFAULTS.rank, DEFAULTS.clients, seed)
 
 

@@ -247,6 +247,8 @@ def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_e
     assert set(row.rates) <= {3, 4}, "a grid of two rates is all ends"
     assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3", "dp-lora at ε=3"]
     assert claim_runs.at_an_end([row], (1, 3, 4, 9)) == []
+    [row] = claim_runs.run_claims(tmp_path / "bare", claims=[replace(PLAIN, other="head-only")], rates=[4, 3])
+    assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3"], "without an adapter a rate means nothing"
 
 
 @pytest.mark.parametrize("rates", [[], [1.0], [2.0, 2.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [1.0, math.nan]])
