@@ -52,7 +52,8 @@ class ClaimsPanel(Panel):
     def redraw(self, values: Values) -> Shown:
         """The same runs, judged again."""
         rows = self.rows(values["seeds"])
-        widest = max((row.best.detectable for row in rows if row.claim.unit.name.startswith("points")), default=0.0)
+        in_points = [row for row in rows if row.claim.unit.name.startswith("points")]
+        widest = max((getattr(row, values["rates"]).detectable for row in in_points), default=0.0)
         return Shown(
             forest_data(rows, values["rates"]),
             forest_title(rows, values["rates"], values["seeds"]),

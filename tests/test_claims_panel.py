@@ -57,6 +57,13 @@ def test_fewer_seeds_widen_what_cannot_be_seen(panel):
     assert panel.controls["seeds"].value == 5 and sum(panel.figure.data[0].x) == before
 
 
+@pytest.mark.parametrize("rates", ["best", "equal"])
+def test_the_widest_grey_zone_told_is_the_one_drawn(panel, rates):
+    panel.controls["rates"].value = rates
+    told = dict(panel.redraw({"seeds": 5, "rates": rates}).facts)["widest grey zone"]
+    assert told == f"±{max(panel.figure.data[0].x) / 2:.1f} points"
+
+
 def test_nothing_run_yet_is_drawn_as_nothing():
     rows = judge({})
     assert all(x is None for x in forest_figure(rows, "best", 5).data[1].x)
