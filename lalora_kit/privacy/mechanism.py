@@ -66,6 +66,27 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
     Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
     with NaN or an infinity contributes nothing. (Flat clipping: Abadi et al. 2016.)
     """
+    flat, norms, finite = masked(gradients)
+    bound = clip_norm * MARGIN
+    factor = torch.where(finite & (norms > bound), bound / norms.clamp_min(1e-300), 1.0)
+    # Row c holds the factors of client c's samples, so that one product clips and adds up: (clients, samples).
+    share = torch.zeros(clients, len(owner), dtype=torch.float64, device=factor.device)
+    share[owner, torch.arange(len(owner), device=factor.device)] = factor
+    return torch.cat([share @ g.double() for g in flat], dim=1), torch.where(finite, norms, torch.nan)
+
+
+def masked(gradients: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Gradients that may go into a product of all samples: those of a sample that are not finite are zero.
+
+    Must come before any product or sum over samples, where 0·NaN = NaN would let one sample erase the others.
+
+    Args:
+        gradients: one tensor per parameter, each `(samples, ...)`.
+
+    Returns:
+        `(samples, d_i)` a tensor, each sample's L2 norm over all tensors as float64 `(samples,)` before masking, and
+        whether that is finite `(samples,)`.
+    """
     # In float64 no square of a float32 overflows or vanishes, and rounding stays far below MARGIN. One tensor at a
     # time is widened: all of them at once would double the memory of the gradients.
     flat = [g.flatten(1) for g in gradients]  # (samples, ...) -> (samples, d_i)
@@ -74,12 +95,7 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
     finite = torch.isfinite(norms)  # a NaN or an infinity anywhere reaches the norm
     if not finite.all():
         flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
-    bound = clip_norm * MARGIN
-    factor = torch.where(finite & (norms > bound), bound / norms.clamp_min(1e-300), 1.0)
-    # Row c holds the factors of client c's samples, so that one product clips and adds up: (clients, samples).
-    share = torch.zeros(clients, len(owner), dtype=torch.float64, device=factor.device)
-    share[owner, torch.arange(len(owner), device=factor.device)] = factor
-    return torch.cat([share @ g.double() for g in flat], dim=1), torch.where(finite, norms, torch.nan)
+    return flat, norms, finite
 
 
 def summed_by_unit(
@@ -92,20 +108,27 @@ def summed_by_unit(
         units: `(all samples,)` each sample's unit at its owner; an owner's samples of one unit lie side by side.
 
     Yields:
-        The same, a row a unit, in float64; a unit that reaches from one chunk into the next comes whole, once.
+        The same, a row a unit, in float64; a unit that reaches from one chunk into the next comes whole, once. A unit
+        with a sample that is not finite is NaN throughout, in whichever chunk that sample was, and so `clipped_sum`
+        gives nothing for it; no other unit is touched.
     """
     done, open_unit = 0, None
     for owner, gradients in chunks:
+        if not len(owner):
+            continue
         whose = torch.stack([owner, units[done : done + len(owner)].to(owner.device)], dim=1)
         done += len(owner)
         pairs, place = torch.unique_consecutive(whose, dim=0, return_inverse=True)
+        flat, _, finite = masked(gradients)
         member = torch.nn.functional.one_hot(place).T.double()  # (units, samples)
-        sums = [(member @ g.flatten(1).double()).view(-1, *g.shape[1:]) for g in gradients]
+        spoilt = (member @ (~finite).double() > 0)[:, None]  # (units, 1)
+        sums = [torch.where(spoilt, torch.nan, member @ g.double()) for g in flat]
+        sums = [total.view(-1, *g.shape[1:]) for total, g in zip(sums, gradients, strict=True)]
         if open_unit is not None:
             pair, before = open_unit
             if torch.equal(pair, pairs[:1]):
                 for total, part in zip(sums, before, strict=True):
-                    total[:1] += part
+                    total[:1] += part  # NaN stays NaN, so the whole unit is
             else:
                 yield pair[:, 0], before
         if len(pairs) > 1:
