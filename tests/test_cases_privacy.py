@@ -90,8 +90,8 @@ def test_p1_a_row_of_3e38_in_from_arrays_leaves_every_other_client_as_it_was(max
 
     def released(x: np.ndarray) -> dict[tuple[int, int, int], Tensor]:
         task = Task.from_arrays(
-            randomised(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))), x, labels, head="2",
-            test_inputs=x[:4] * 0, test_labels=labels[:4], classes=("a", "b", "c"), units=patients, unit="patient",
+            randomised(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))), {"input": x}, labels, head="2",
+            test_inputs={"input": x[:4] * 0}, test_labels=labels[:4], classes=("a", "b", "c"), units=patients, unit="patient",
         )  # fmt: skip
         seen: dict[tuple[int, int, int], Tensor] = {}
         changes = {"sample_rate": 1.0, "rounds": 1, "epsilon": math.inf, "max_samples": max_samples}
