@@ -1,7 +1,8 @@
 """Checkpoints: a run's whole state on disk, so that it can be stopped at any instant and no finished round is lost.
 
     DIR/settings.json     task, method and settings
-    DIR/secret.json       the run's randomness (mode 0600), only where no seed was given
+    DIR/secret.json       the run's randomness (mode 0600), only where no seed was given, until the run has ended: its
+                          last round is on disk, or another run has begun here
     DIR/ledger.jsonl      every release ever made on these data in this directory; never rewritten
     DIR/rounds.jsonl      one record a round
     DIR/state/            the last two rounds' states (safetensors, checked by a hash)
@@ -35,7 +36,7 @@ from lalora_kit.privacy import Ledger
 from lalora_kit.privacy.ledger import guarantee
 from lalora_kit.records import Round, RunState, is_record
 from lalora_kit.settings import Settings
-from lalora_kit.statefile import ledger_mark, read_state, write_state
+from lalora_kit.statefile import SECRET, forget, ledger_mark, read_state, write_state
 from lalora_kit.tasks import Task
 
 COST = "privacy.json"
@@ -50,6 +51,11 @@ class Saved:
     settings: Settings
     state: RunState
     rounds: list[dict[str, Any]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether its last round is done: nothing is left to go on with."""
+        return self.state.round == self.settings.rounds
 
 
 def save_rounds(
@@ -88,6 +94,7 @@ def save_rounds(
         rounds = federated_rounds(task, method, settings, state=state, ledger=ledger)
         if saved is not None:
             catch_up(saved, task, directory)
+            forget_what_ended(directory, saved)
     except BaseException:
         lock.release()
         raise
@@ -104,6 +111,8 @@ def kept(
             write_state(directory, r.state, record)
             append_line(directory / "rounds.jsonl", record)
             write_adapter(directory, task, Saved(dict(task.source), method, settings, r.state, [record]))
+            if r.round == settings.rounds:
+                forget(directory)
             yield r
     finally:
         lock.release()
@@ -116,13 +125,24 @@ def catch_up(saved: Saved, task: Task, directory: Path) -> None:
         write_adapter(directory, task, saved)
 
 
+def forget_what_ended(directory: Path, saved: Saved) -> None:
+    """Delete the secrets that no run needs: of those set aside, and of this one if its last round is on disk.
+
+    A crash may have come between the last round and the deletion.
+    """
+    for place in sorted((directory / "runs").glob("*")):
+        forget(place)
+    if saved.ended:
+        forget(directory)
+
+
 def begin(task: Task, method: Method, settings: Settings, directory: Path) -> RunState:
-    """Set an earlier run aside, and write down what the new one needs before it releases anything."""
+    """Set an earlier run aside, which ends it, and write down what the new one needs before it releases anything."""
     plan = make_plan(task, method, settings, Ledger(directory / "ledger.jsonl"))
     set_aside(directory)
     state = plan.state(0, plan.start)
     if settings.seed is None:
-        write_atomically(directory / "secret.json", dumps({"secret": plan.secret.hex()}), mode=0o600)
+        write_atomically(directory / SECRET, dumps({"secret": plan.secret.hex()}), mode=0o600)
     write_state(directory, state, None)
     about = {"task": task.name, "source": dict(task.source), "method": method.name, "settings": settings.to_json()}
     write_atomically(directory / "settings.json", dumps(about))
@@ -130,8 +150,10 @@ def begin(task: Task, method: Method, settings: Settings, directory: Path) -> Ru
 
 
 def set_aside(directory: Path) -> None:
-    """Move an earlier run's files, but not the ledger, to `runs/NAME`."""
-    old = [directory / name for name in ("settings.json", "secret.json", "rounds.jsonl", "state", "adapter")]
+    """Move an earlier run's files, but not the ledger, to `runs/NAME`, and delete its and its baselines' secrets."""
+    for place in (directory, *(directory / "runs").glob("*"), *(directory / "baselines").glob("*/*")):
+        forget(place)
+    old = [directory / name for name in ("settings.json", "rounds.jsonl", "state", "adapter")]
     if not any(path.exists() for path in old):
         return
     place = directory / "runs"

@@ -112,6 +112,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         method, settings, task = saved.method, saved.settings, load_source(saved.source)
         for line in saved.rounds:
             show(line, settings, as_json)
+        if saved.ended:
+            typer.echo(f"all {settings.rounds} rounds of this run are done; more rounds are a new run", err=as_json)
         rounds = save_rounds(task, method, settings, resume, resume=True)
     else:
         preset = given.pop("preset", None)

@@ -103,16 +103,21 @@ def whole_size(file: IO[bytes]) -> int:
     return file.read().rfind(b"\n") + 1
 
 
+def beside(path: Path) -> Path:
+    """Where a file is written before it takes its place; a crash may leave it there."""
+    return path.with_name(f".{path.name}.new")
+
+
 def write_atomically(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Write beside the place, then rename: readers see the old file or the new one, never half of one."""
-    beside = path.with_name(f".{path.name}.new")
+    fresh = beside(path)
     try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             flush_to_disk(file)
-        os.replace(beside, path)
+        os.replace(fresh, path)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        fresh.unlink(missing_ok=True)
         raise
     sync(path.parent)
 

@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from lalora_kit.adapters import Adapter, create
-from lalora_kit.identity import check_same_run, device_name, digest, identity_of, machine_of
+from lalora_kit.identity import computed_by, device_name, digest, identity_of, machine_of, moved, moves_of, randomness
 from lalora_kit.limits import check_device, check_fits, check_rank, check_steps
 from lalora_kit.memory import chunk_for
 from lalora_kit.methods import Method
 from lalora_kit.partition import Shards, partition
 from lalora_kit.privacy import BudgetExceeded, Ledger, Release, Streams, composed_epsilon, noise_multiplier
 from lalora_kit.privacy.accounting import Composition
+from lalora_kit.privacy.mechanism import generator_of
 from lalora_kit.records import RunState
 from lalora_kit.settings import EPSILON_FLOOR, Settings
 from lalora_kit.tasks import Task
@@ -41,11 +42,12 @@ class Plan:
         sigmas: noise multiplier σ of each client, for the most rounds that any client joins.
         schedule: participants of each round, drawn up front, independent of the data.
         identity: what makes this run this run (settings, method, data, ...), as short strings.
-        machine: device, versions and threads, on which bit-for-bit repetition depends.
+        machine: device, versions and threads, and what the task computes: bit-for-bit repetition depends on them.
         run: the run's name in the ledger: equal names mean the same releases.
         moves: where the run changed machines; from each on the noise is fresh, and charged.
         max_samples: the chunk; chosen from the free memory where the settings leave it open.
-        streams: the run's keyed randomness.
+        streams: the run's keyed randomness; empty when the run has ended and its secret was deleted.
+        told: the keys of those streams that give nothing away, as hexadecimal digits.
         start: the adapter to begin from, and the round after which it stands (0 for a fresh run).
     """
 
@@ -65,12 +67,13 @@ class Plan:
     max_samples: int | None
     streams: Streams
     secret: bytes = field(repr=False)
+    told: Mapping[str, str]
     start: Adapter = field(repr=False)
     done: int
 
     def state(self, done: int, adapter: Adapter) -> RunState:
         """What a resume needs after round `done`."""
-        return RunState(done, adapter, self.identity, self.machine, self.secret, self.moves)
+        return RunState(done, adapter, self.identity, self.machine, self.secret, self.moves, self.told)
 
     @property
     def shard(self) -> str:
@@ -120,36 +123,32 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     method.check(settings.local_steps)
     check_device(settings.device)
     check_rank(task, settings.rank)
-    secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
-    streams = Streams(secret)
+    secret, seed, told = randomness(settings, state)
     shards = partition(
-        task.train.labels.numpy(), settings.clients, settings.dirichlet_beta, streams.generator("partition"),
+        task.train.labels.numpy(), settings.clients, settings.dirichlet_beta, generator_of(told["partition"]),
         owners=None if task.train.owners is None else task.train.owners.numpy(),
         units=None if task.train.units is None else task.train.units.numpy(),
     )  # fmt: skip
     units = tuple(units_of(task, shard) for shard in shards)
     sizes = [size_of(held) for held in units]
     rates = sampling_rates(settings, sizes, task.unit)
-    schedule = draw_schedule(settings, streams.generator("schedule"))
-    identity = identity_of(task, method, settings, shards, secret)
-    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, streams.generator("init"))
+    schedule = draw_schedule(settings, generator_of(told["schedule"]))
+    identity = identity_of(task, method, settings, shards, seed, told["partition"])
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
     chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
-    machine = machine_of(settings, chunk)
-    moves: tuple[tuple[int, str], ...] = ()
+    machine = {**machine_of(settings, chunk), **computed_by(task, method)}
+    moves = moves_of(state, identity, machine)
     if state is not None:
-        check_same_run(state, identity)
         check_fits(state.adapter, start, f"the state of round {state.round}")
-        start, moves = state.adapter, state.moves
-        if dict(state.machine) != machine:
-            # Rounding may differ here, so a replay would be another release: it gets fresh noise, and is charged.
-            moves = (*moves, (state.round, digest([dict(state.machine), machine])))
-    for done, name in moves:
-        streams = Streams(streams.generator(f"moved to {name}", round=done).bytes(32))
+        start = state.adapter
     run = digest([identity, machine, moves])
     priors = [
         ledger.composition(client, run, identity["shards"], others_only=True) for client in range(settings.clients)
     ]
-    sigmas = calibrate(settings, rates, schedule[moves[-1][0] if moves else 0 :], priors)
+    done = state.round if state is not None else 0
+    # A run that has ended needs no noise, whatever other runs have spent since.
+    begun = settings.rounds if done == settings.rounds else moves[-1][0] if moves else 0
+    sigmas = calibrate(settings, rates, schedule[begun:], priors)
     check_steps(settings, rates, sigmas, [rate * size for rate, size in zip(rates, sizes, strict=True)])
     # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
     # first, would tell the gradient exactly.
@@ -169,10 +168,11 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         moves=moves,
         run=run,
         max_samples=chunk,
-        streams=streams,
+        streams=moved(Streams(secret), moves),
         secret=secret,
+        told={purpose: key.hex() for purpose, key in told.items()},
         start=start,
-        done=state.round if state is not None else 0,
+        done=done,
     )
 
 

@@ -36,8 +36,10 @@ class Teaching:
 class RunState:
     """What a resume needs.
 
-    `identity` and `machine` say which run it is; `secret` is its randomness and must stay private; `moves` lists the
-    rounds after which it went on elsewhere (another machine or version), each with noise of its own.
+    `identity` and `machine` say which run it is; `secret` is its randomness and must stay private, and is empty where
+    it was deleted because the run had ended; `moves` lists the rounds after which it went on elsewhere (another
+    machine or version), each with noise of its own; `told` are the keys, as hexadecimal digits, of who holds what, who
+    joins when and the first adapter, from which nothing else can be drawn.
     """
 
     round: int
@@ -46,6 +48,7 @@ class RunState:
     machine: Mapping[str, str]
     secret: bytes = field(repr=False)
     moves: tuple[tuple[int, str], ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lalora_kit.adapters import Adapter
-from lalora_kit.checkpoint import Saved, load
+from lalora_kit.checkpoint import Saved, forget_what_ended, load
 from lalora_kit.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
@@ -78,7 +78,7 @@ class Opened:
 
 
 def open_run(directory: Path) -> Opened:
-    """Read a run, and load its data again.
+    """Read a run, and load its data again. Changes nothing but this: a secret that outlived its run is deleted.
 
     Raises:
         ValueError: if there is no run, no round is finished, its task was made in Python, or its data have changed.
@@ -86,6 +86,7 @@ def open_run(directory: Path) -> Opened:
     saved = load(directory)
     if not saved.rounds:
         raise ValueError(f"{directory} holds no finished round, so there is nothing to tell yet; --resume it first")
+    forget_what_ended(directory, saved)
     task = load_source(saved.source)
     return Opened(saved, task, make_plan(task, saved.method, saved.settings, Ledger(), saved.state))
 

@@ -7,6 +7,7 @@ what it says.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import safetensors.torch
 import torch
 
 from lalora_kit.adapters import Adapter
-from lalora_kit.files import dumps, parse_object, read_object, write_atomically
+from lalora_kit.files import beside, dumps, parse_object, read_object, sync, write_atomically
 from lalora_kit.privacy import Streams
+from lalora_kit.privacy.mechanism import TOLD
 from lalora_kit.records import RunState, is_record
 from lalora_kit.settings import Settings
 
+SECRET = "secret.json"
+KEY = re.compile("[0-9a-f]{32}")  # of a stream, in hexadecimal digits
 KEPT_STATES = 2
 MOST_STATE = 2**30  # bytes; an adapter of rank 64 on a ViT-B has 4 % of it
 
@@ -35,6 +39,7 @@ def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | No
             "identity": dict(state.identity),
             "machine": dict(state.machine),
             "moves": list(state.moves),
+            "told": dict(state.told),
             "record": record,
             "ledger": ledger_mark(directory / "ledger.jsonl"),
         }
@@ -70,8 +75,9 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
         adapter=Adapter(tensors, values["scale"]),  # type: ignore[arg-type]
         identity=values["identity"],
         machine=values["machine"],
-        secret=read_secret(directory, settings),
+        secret=read_secret(directory, settings, ended=values["round"] == settings.rounds),
         moves=tuple((done, name) for done, name in values["moves"]),
+        told=values["told"],
     )
     return state, values["record"]
 
@@ -79,7 +85,7 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
 def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> None:
     """What a state says about itself has the form in which it is written here; the adapter is checked by the plan."""
     done, moves = values.get("round"), values.get("moves")
-    mark, record = values.get("ledger"), values.get("record")
+    mark, record, told = values.get("ledger"), values.get("record"), values.get("told", {})
     if type(done) is not int or not 0 <= done <= settings.rounds:
         raise ValueError(f"{name} is damaged: round {done!r} is none of 0 to {settings.rounds}")
     checks = {
@@ -88,6 +94,7 @@ def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> Non
         "machine": is_names(values.get("machine")),
         "moves": isinstance(moves, list)
         and all(isinstance(m, list) and [type(part) for part in m] == [int, str] and 0 <= m[0] <= done for m in moves),
+        "told": is_names(told) and told.keys() == set(TOLD) and all(map(KEY.fullmatch, told.values())),
         "record": (record is None) == (done == 0) and (record is None or is_record(record)),
         "ledger": isinstance(mark, dict) and type(mark.get("bytes")) is int and isinstance(mark.get("sha256"), str),
     }
@@ -96,25 +103,39 @@ def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> Non
             raise ValueError(f"{name} is damaged: its {part} is not what this kit writes there")
 
 
-def is_names(value: object) -> bool:
+def is_names(value: Any) -> bool:
     """A mapping of short names to texts."""
     return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
 
 
-def read_secret(directory: Path, settings: Settings) -> bytes:
-    """The run's randomness: from its seed, or from secret.json."""
+def read_secret(directory: Path, settings: Settings, *, ended: bool) -> bytes:
+    """The run's randomness: from its seed, or from secret.json; of a run that has `ended`, nothing."""
     if settings.seed is not None:
         return Streams.from_seed(settings.seed).secret
+    if ended:
+        return b""
     try:
-        secret = bytes.fromhex(read_object(directory / "secret.json", "without it the run cannot go on")["secret"])
+        secret = bytes.fromhex(read_object(directory / SECRET, "without it the run cannot go on")["secret"])
         if len(secret) != 32:
             raise ValueError(f"it holds {len(secret)} bytes, not 32")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{directory}/secret.json cannot be read ({error}); without the run's randomness it cannot go on; start a "
-            "new run with --out"
+            f"{directory}/{SECRET} cannot be read ({error}); without the run's randomness it cannot go on (it stays "
+            "until the last round is on disk, and is deleted then); start a new run with --out"
         ) from error
     return secret
+
+
+def forget(directory: Path) -> None:
+    """Delete a run's secret, and return when it is gone from the folder on disk; no harm where there is none.
+
+    Whoever has it can subtract the noise from every release. What a backup or a snapshot holds is not reached.
+    """
+    found = [path for path in (directory / SECRET, beside(directory / SECRET)) if path.exists()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    if found:
+        sync(directory)
 
 
 def ledger_mark(path: Path) -> dict[str, Any]:

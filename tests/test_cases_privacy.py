@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
+import os
+import subprocess
+import sys
+import threading
+import warnings
 from dataclasses import replace
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +21,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lalora_kit import cli
+from lalora_kit.checkpoint import load, save_rounds
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
-from lalora_kit.privacy import clipped_sum, summed_by_unit
-from lalora_kit.tasks import Task
-from tests.tiny import FAST, linear_task, randomised
+from lalora_kit.methods.method import Method
+from lalora_kit.plan import make_plan
+from lalora_kit.privacy import Ledger, clipped_sum, summed_by_unit
+from lalora_kit.tasks import Task, load_task
+from tests.tiny import FAST, TwoLayers, linear_task, randomised
 
 LA_LORA = METHODS["la-lora"]
+ROOT = Path(__file__).resolve().parent.parent
 WILD = [math.nan, math.inf, -math.inf, 3e38, -3e38, 1e-45, -1e-40, 5e-39, 0.0]
 
 
@@ -89,9 +103,10 @@ def test_p1_a_row_of_3e38_in_from_arrays_leaves_every_other_client_as_it_was(max
     patients = np.arange(32) // 2
 
     def released(x: np.ndarray) -> dict[tuple[int, int, int], Tensor]:
+        backbone = randomised(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)))
         task = Task.from_arrays(
-            randomised(nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))), {"input": x}, labels, head="2",
-            test_inputs={"input": x[:4] * 0}, test_labels=labels[:4], classes=("a", "b", "c"), units=patients, unit="patient",
+            backbone, {"input": x}, labels, head="2", classes=("a", "b", "c"), units=patients, unit="patient",
+            test_inputs={"input": x[:4] * 0}, test_labels=labels[:4],
         )  # fmt: skip
         seen: dict[tuple[int, int, int], Tensor] = {}
         changes = {"sample_rate": 1.0, "rounds": 1, "epsilon": math.inf, "max_samples": max_samples}
@@ -105,3 +120,476 @@ def test_p1_a_row_of_3e38_in_from_arrays_leaves_every_other_client_as_it_was(max
     moved = [key for key in plain if key[2] == 1 and not torch.equal(plain[key], loud[key])]
     assert len(moved) <= 1  # the client that holds the row, and nobody else
     assert all(float(value.norm()) > 0 for value in loud.values())
+
+
+# ---- P4: a replay is recognised by what was computed --------------------------------------------------------------
+
+
+def check_fresh(one: Task, other: Task, method: Method = LA_LORA, second: Method = LA_LORA) -> str:
+    """Round 2 is released and lost; gone on with from round 1 with something else, it is refused, or fresh and charged.
+
+    And with the same things it is the same run: a replay, with the same noise, that nobody is charged for.
+    """
+    ledger, free = Ledger(), replace(FAST, epsilon=math.inf, rounds=3)
+    walk = federated_rounds(one, method, free, ledger=ledger)
+    first, _ = next(walk), next(walk)
+    [run] = {release.run for release in make_plan(one, method, free, Ledger()).releases(2, 0)}
+    same = make_plan(one, method, free, ledger, first.state)
+    assert same.run == run and same.releases(2, 0)[0] in ledger
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            plan = make_plan(other, second, free, ledger, first.state)
+        except ValueError as error:
+            assert "belongs to another run" in str(error)
+            return "refused"
+    assert not any(release in ledger for c in range(4) for release in plan.releases(2, c))
+    assert plan.streams.secret != same.streams.secret
+    assert "fresh noise and are charged" in str(told[0].message)
+    return "fresh"
+
+
+class Bent(TwoLayers):
+    """Two layers with another function between them: equal weights, another model."""
+
+    bend = 1.0
+
+    def __init__(self, *sizes: int, act: object = torch.tanh) -> None:
+        super().__init__(*sizes)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.bend * self.act(self.body(x)))
+
+
+def bent(act: object = torch.tanh, prepare: object = None) -> Task:
+    plain = linear_task()
+    model = Bent(6, 5, 3, act=act)
+    model.load_state_dict(plain.backbone.state_dict())
+    return replace(plain, backbone=model, prepare=prepare)
+
+
+def times(factor: float):
+    return lambda inputs: {"x": factor * inputs["x"]}
+
+
+class Scale:
+    """A `prepare` with state."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def __call__(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"x": self.factor * inputs["x"]}
+
+    def apply(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return self(inputs)
+
+
+def scaled(inputs: dict[str, Tensor], factor: float = 1.0) -> dict[str, Tensor]:
+    return {"x": factor * inputs["x"]}
+
+
+def half_tanh(x: Tensor) -> Tensor:
+    """Forward as tanh, backward another: only gradients tell."""
+    return OtherWay.apply(x)
+
+
+class OtherWay(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient
+
+
+def only_far_out(x: Tensor) -> Tensor:
+    """tanh wherever the probe looks, something else for the loudest samples."""
+    return torch.where(x.abs().amax(1, keepdim=True) > 3.0, torch.relu(x), torch.tanh(x))
+
+
+OTHER_TASKS = {
+    "prepare or none": (bent(), bent(prepare=times(0.5))),
+    "prepare's closure": (bent(prepare=times(1.0)), bent(prepare=times(0.5))),
+    "prepare's state": (bent(prepare=Scale(1.0)), bent(prepare=Scale(0.5))),
+    "prepare, a bound method": (bent(prepare=Scale(1.0).apply), bent(prepare=Scale(0.5).apply)),
+    "prepare, a partial": (bent(prepare=partial(scaled, factor=1.0)), bent(prepare=partial(scaled, factor=0.5))),
+    "activation": (bent(), bent(torch.sigmoid)),
+    "activation by a branch that the probe does not reach": (bent(), bent(only_far_out)),
+    "backward alone": (bent(), bent(half_tanh)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TASKS)
+def test_p4_another_prepare_or_forward_never_has_the_old_noise_uncharged(name):
+    one, other = OTHER_TASKS[name]
+    check_fresh(one, other)
+
+
+def test_p4_gone_on_with_after_a_change_a_run_spends_more_and_its_noise_is_another():
+    """The two releases of round 2 would differ by clipped gradients alone, were their noise one."""
+    ledger, before, after = Ledger(), {}, {}
+    private = replace(FAST, epsilon=1.0, rounds=3, sample_rate=1.0, clip_norm=1e-3)
+    one, other = OTHER_TASKS["activation"]
+    walk = federated_rounds(
+        one, LA_LORA, private, ledger=ledger, observe=lambda c, t, k, v: before.update({(c, t, k): v})
+    )
+    first, _ = next(walk), next(walk)
+    held = len(ledger)
+    with pytest.warns(UserWarning, match="after round 1: changed is .*forward.*fresh noise and are charged"):
+        rest = federated_rounds(
+            other, LA_LORA, private, state=first.state, ledger=ledger,
+            observe=lambda c, t, k, v: after.update({(c, t, k): v}),
+        )  # fmt: skip
+        [second, third] = rest
+    assert len(ledger) == held + 2 * 4 * 2 and first.epsilon < second.epsilon < third.epsilon <= 1
+    # With one noise the clipped sums alone would differ: ten units, each by twice C at most.
+    again = [key for key in after if key in before]
+    assert len(again) == 4 * 2
+    assert all(float((after[key] - before[key]).norm()) * 10 > 2 * 10 * private.clip_norm for key in again)
+
+
+def every(period: int):
+    def trains(round: int, step: int) -> frozenset[str]:
+        return frozenset("B") if step % period == 1 else frozenset("A")
+
+    return trains
+
+
+def modulo_two(round: int, step: int) -> frozenset[str]:
+    return frozenset("B") if step % 2 == 1 else frozenset("A")
+
+
+def modulo_three(round: int, step: int) -> frozenset[str]:
+    return frozenset("B") if step % 3 == 1 else frozenset("A")
+
+
+modulo_three.__qualname__ = modulo_three.__name__ = "modulo_two"
+
+
+class Smoother:
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def __call__(self, gradient: Tensor, factor: str) -> Tensor:
+        return self.weight * gradient
+
+
+def by_default(weight: float):
+    def smooth(gradient: Tensor, factor: str, weight: float = weight) -> Tensor:
+        return weight * gradient
+
+    return smooth
+
+
+def times_(weight: float, gradient: Tensor, factor: str) -> Tensor:
+    return weight * gradient
+
+
+def by_helper(weight: float):
+    def helper(gradient: Tensor) -> Tensor:
+        return weight * gradient
+
+    def smooth(gradient: Tensor, factor: str) -> Tensor:
+        return helper(gradient)
+
+    return smooth
+
+
+def made(source: str, **globals_: object):
+    """A function as a file of one's own would give it."""
+    space: dict[str, object] = {"__name__": "own_method", **globals_}
+    exec(source, space)
+    return space["f"]
+
+
+USES_GLOBAL = "def f(gradient, factor):\n    return WEIGHT * gradient"
+USES_CALL = "def g(x):\n    return {0} * x\ndef f(gradient, factor):\n    return g(gradient)"
+USES_ATTRIBUTE = "import torch\ndef f(gradient, factor):\n    return torch.{0}(gradient)"
+
+OTHER_METHODS = {
+    "a constant": ({"trains": modulo_two}, {"trains": modulo_three}),
+    "a closure": ({"trains": every(2)}, {"trains": every(3)}),
+    "a default": ({"smooth": by_default(1.0)}, {"smooth": by_default(0.5)}),
+    "a closure's closure": ({"smooth": by_helper(1.0)}, {"smooth": by_helper(0.5)}),
+    "state": ({"smooth": Smoother(1.0)}, {"smooth": Smoother(0.5)}),
+    "a partial": ({"smooth": partial(times_, 1.0)}, {"smooth": partial(times_, 0.5)}),
+    "a global": ({"smooth": made(USES_GLOBAL, WEIGHT=1.0)}, {"smooth": made(USES_GLOBAL, WEIGHT=0.5)}),
+    "a function it calls": ({"smooth": made(USES_CALL.format("1.0"))}, {"smooth": made(USES_CALL.format("0.5"))}),
+    "a name": ({"smooth": made(USES_ATTRIBUTE.format("sin"))}, {"smooth": made(USES_ATTRIBUTE.format("sinh"))}),
+    "a cached function": ({"smooth": lru_cache(by_default(1.0))}, {"smooth": lru_cache(by_default(0.5))}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHER_METHODS)
+def test_p4_another_function_of_the_method_never_has_the_old_noise_uncharged(name):
+    one, other = (replace(LA_LORA, **changes) for changes in OTHER_METHODS[name])
+    task = linear_task()
+    check_fresh(task, task, one, other)
+
+
+@pytest.mark.parametrize("changed", ["name", "shape", "type"])
+def test_p4_inputs_of_another_name_shape_or_type_are_another_run(changed):
+    """The same bytes: a column called otherwise, 4 by 3 for 3 by 4, whole numbers for floats."""
+
+    class Takes(TwoLayers):
+        def forward(self, x: Tensor | None = None, y: Tensor | None = None) -> Tensor:
+            given = x if y is None else y
+            return super().forward(given.view(len(given), -1).float())
+
+    plain = linear_task()
+    model = Takes(6, 5, 3)
+    model.load_state_dict(plain.backbone.state_dict())
+    one = replace(plain, backbone=model)
+    change = {
+        "name": lambda x: {"y": x},
+        "shape": lambda x: {"x": x.view(-1, 2, 3)},
+        "type": lambda x: {"x": x.view(torch.int32)},
+    }[changed]
+    splits = {n: replace(s, inputs=change(s.inputs["x"])) for n, s in (("train", one.train), ("test", one.test))}
+    assert check_fresh(one, replace(one, **splits)) == "refused"
+
+
+def test_p4_what_cannot_be_looked_into_or_repeated_is_fresh_each_time():
+    from lalora_kit.identity import computed_by
+
+    class Locked(Scale):
+        def __init__(self, factor: float) -> None:
+            super().__init__(factor)
+            self.lock = threading.Lock()
+
+    def augmented(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"x": inputs["x"] + torch.randn_like(inputs["x"])}
+
+    for prepare, why in ((Locked(1.0), "lock"), (augmented, "otherwise the second time")):
+        task, ledger = bent(prepare=prepare), Ledger()
+        free = replace(FAST, epsilon=math.inf)
+        drawn = torch.get_rng_state()
+        assert why in computed_by(task, LA_LORA)["unsure"]
+        assert torch.equal(torch.get_rng_state(), drawn)
+        walk = federated_rounds(task, LA_LORA, free, ledger=ledger)
+        first, _ = next(walk), next(walk)
+        with pytest.warns(UserWarning, match=f"cannot be told.*{why}"):
+            plan = make_plan(task, LA_LORA, free, ledger, first.state)
+        assert plan.releases(2, 0)[0] not in ledger
+
+
+def test_p4_the_same_things_are_the_same_in_another_process(tmp_path):
+    """Whatever the order of sets and the addresses of objects there."""
+    (tmp_path / "own.py").write_text(OWN, "utf-8")
+    code = "import own, json; print(json.dumps([own.plan.run, dict(own.plan.machine), dict(own.plan.identity)]))"
+    told = []
+    for number in ("1", "2"):
+        python = {**os.environ, "PYTHONHASHSEED": number, "PYTHONPATH": f"{tmp_path}:{ROOT}", "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, "-c", code], env=python, capture_output=True, text=True, check=True)
+        told.append(json.loads(done.stdout))
+    assert told[0] == told[1] and told[0][1]["unsure"] == ""
+
+
+OWN = """
+import math, functools
+from dataclasses import dataclass, replace, field
+from enum import Enum
+import numpy as np, torch
+from lalora_kit.methods import METHODS
+from lalora_kit.plan import make_plan
+from lalora_kit.privacy import Ledger
+from tests.tiny import FAST, linear_task
+
+class Kind(Enum):
+    A = "A"
+    B = "B"
+
+@dataclass
+class Weights:
+    names: set = field(default_factory=lambda: {"alpha", "beta", "gamma"})
+    table: np.ndarray = field(default_factory=lambda: np.arange(3.0))
+    def __call__(self, gradient, factor):
+        if factor in {"A", "B", "C", "D"}:
+            return cached(len(self.names)) * gradient
+        return gradient
+
+@functools.lru_cache
+def cached(count):
+    import fractions
+    return float(fractions.Fraction(count, 3))
+
+task = linear_task()
+task = replace(task, prepare=functools.partial(lambda inputs, kind: inputs, kind=Kind.A))
+method = replace(METHODS["la-lora"], smooth=Weights())
+plan = make_plan(task, method, replace(FAST, epsilon=math.inf), Ledger())
+"""
+
+
+# ---- P15: who holds what is told by content -----------------------------------------------------------------------
+
+
+def in_order(task: Task, order: Tensor) -> Task:
+    return replace(task, train=task.train.select(order))
+
+
+@pytest.mark.parametrize("by_unit", [False, True])
+def test_p15_the_same_file_in_another_order_is_not_the_same_people(by_unit):
+    task, ledger = linear_task(), Ledger()
+    files = [task, in_order(task, torch.arange(40).flip(0))]
+    if by_unit:  # persons get their numbers in the order of the file, as the loaders give them
+        pairs = torch.arange(40) // 2
+        files = [replace(file, unit="patient", train=replace(file.train, units=pairs)) for file in files]
+    free = replace(FAST, epsilon=math.inf, rounds=1)
+    plans = [make_plan(file, LA_LORA, free, ledger) for file in files]
+    assert plans[0].shard != plans[1].shard and plans[0].run != plans[1].run
+    # One run releases twice by client 3 alone: client 3 of the other run may hold anybody of them, and so may client 0.
+    ledger.charge(replace(plans[0].releases(1, 3)[0], noise_multiplier=2.0, step=k) for k in range(2))
+    for client in range(4):
+        assert ledger.composition(client, plans[1].run, plans[1].shard) == ((0.3, 2.0, 2),)
+    assert ledger.composition(0, plans[0].run, plans[0].shard) == ()
+
+
+def test_p15_the_same_people_are_the_same_in_whatever_order_their_rows_are():
+    """Within each owner's rows, and between owners; but not if one of them holds another row."""
+    task = linear_task()
+    owners = torch.arange(40) % 4
+    whose = {"owners": ("a", "b", "c", "d"), "test": replace(task.test, owners=torch.arange(20) % 4)}
+    task = replace(task, train=replace(task.train, owners=owners), **whose)
+    free = replace(FAST, epsilon=math.inf)
+    shards = []
+    changed = {"x": task.train.inputs["x"].clone()}
+    changed["x"][7, 2] += 1e-6
+    other = replace(task, train=replace(task.train, inputs=changed))
+    for of in (task, in_order(task, torch.arange(40).flip(0)), other):
+        shards.append(make_plan(of, LA_LORA, free, Ledger()).shard)
+    assert shards[0] == shards[1] != shards[2]
+
+
+def test_p15_units_that_are_made_otherwise_are_other_people():
+    task = linear_task()
+    plans = []
+    for units in (torch.arange(40) // 2, torch.arange(40) // 2 + 5, torch.arange(40) // 4 * 2 + torch.arange(40) % 2):
+        split = replace(task.train, units=units.unique(return_inverse=True)[1])
+        plans.append(make_plan(replace(task, unit="patient", train=split), LA_LORA, replace(FAST, clients=1), Ledger()))
+    assert plans[0].shard == plans[1].shard != plans[2].shard
+
+
+def test_p15_the_ledger_does_not_confirm_a_guess_at_a_sample():
+    """Without a seed the shard's name is keyed: two runs on the same data have nothing in common there."""
+    task, free = linear_task(), replace(FAST, clients=1, epsilon=math.inf, seed=None)
+    assert make_plan(task, LA_LORA, free, Ledger()).shard != make_plan(task, LA_LORA, free, Ledger()).shard
+
+
+# ---- P14: the secret goes when its run has ended ------------------------------------------------------------------
+
+UNSEEDED = replace(FAST, seed=None, epsilon=math.inf)
+
+
+def secrets_below(directory: Path) -> list[str]:
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*secret*"))
+
+
+def test_p14_a_finished_run_keeps_no_secret_and_is_still_read_and_resumed(tmp_path):
+    task, run = linear_task(), tmp_path / "run"
+    rounds = save_rounds(task, LA_LORA, UNSEEDED, run)
+    first = next(rounds)
+    assert secrets_below(run) == ["secret.json"]
+    last = next(rounds)  # gone before the last round is handed on, for a caller may stop there
+    assert secrets_below(run) == []
+    rounds.close()
+    for path in run.rglob("*"):
+        assert not path.is_file() or first.state.secret not in path.read_bytes()
+        assert not path.is_file() or first.state.secret.hex().encode() not in path.read_bytes()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert list(save_rounds(task, LA_LORA, UNSEEDED, run, resume=True)) == []
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"} == before
+    saved = load(run)
+    assert saved.ended and saved.state.secret == b"" and saved.rounds[-1]["round"] == 2
+    plan = make_plan(task, LA_LORA, UNSEEDED, Ledger(), saved.state)
+    whole = make_plan(task, LA_LORA, UNSEEDED, Ledger(), last.state)
+    assert plan.identity == whole.identity and plan.schedule == whole.schedule and plan.run == whole.run
+    assert all(np.array_equal(one, two) for one, two in zip(plan.shards, whole.shards, strict=True))
+    with pytest.raises(ValueError, match=r"randomness was deleted when its last round was on disk.*start a new run"):
+        plan.streams.generator("noise", 0, 1, 1)
+
+
+@pytest.mark.parametrize("moment", ["before", "half-written"])
+def test_p14_a_crash_before_the_deletion_is_made_good_at_the_next_opening(tmp_path, monkeypatch, moment):
+    from lalora_kit import checkpoint
+
+    task, run = linear_task(), tmp_path / "run"
+
+    def crash(directory: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "forget", crash, raising=False)
+        patch.setattr(checkpoint, "set_aside", lambda directory: None)
+        with contextlib.suppress(KeyboardInterrupt):
+            list(save_rounds(task, LA_LORA, UNSEEDED, run))
+    if moment == "half-written":
+        (run / "secret.json").rename(run / ".secret.json.new")
+    assert secrets_below(run)
+    assert list(save_rounds(task, LA_LORA, UNSEEDED, run, resume=True)) == []
+    assert secrets_below(run) == []
+
+
+def test_p14_a_report_is_an_opening_too(tmp_path):
+    from lalora_kit.results import open_run
+
+    task, run = load_task("digits"), tmp_path / "run"
+    quick = replace(UNSEEDED, rounds=1, local_steps=1, sample_rate=0.01)
+    list(save_rounds(task, METHODS["head-only"], quick, run))
+    (run / "secret.json").write_text('{"secret": "' + 32 * "ab" + '"}', "utf-8")
+    opened = open_run(run)
+    assert secrets_below(run) == [] and sum(map(len, opened.plan.shards)) == len(task.train)
+
+
+def test_p14_a_run_that_another_takes_the_place_of_has_ended(tmp_path):
+    """Set aside, it cannot be gone on with; nor can its baselines, nor what an older kit left in runs/."""
+    task, run = linear_task(), tmp_path / "run"
+    next(save_rounds(task, LA_LORA, UNSEEDED, run))
+    for place in ("runs/007", "baselines/0123/pooled"):
+        (run / place).mkdir(parents=True)
+        (run / place / "secret.json").write_text("{}", "utf-8")
+    assert len(secrets_below(run)) == 3
+    next(save_rounds(task, LA_LORA, UNSEEDED, run))
+    assert secrets_below(run) == ["secret.json"]
+    assert (run / "runs" / "008" / "state").exists()
+
+
+def test_p14_baselines_keep_no_secret_and_are_read_again(tmp_path):
+    from lalora_kit.results import open_run
+    from lalora_kit.yardsticks import yardsticks
+
+    task, run = load_task("digits"), tmp_path / "run"
+    quick = replace(UNSEEDED, rounds=1, local_steps=1, sample_rate=0.01, clients=2)
+    list(save_rounds(task, METHODS["head-only"], quick, run))
+    first = yardsticks(open_run(run), run)
+    assert len(first) == 4 and not any(y.refused for y in first)
+    assert secrets_below(run) == []
+    told: list[str] = []
+    assert yardsticks(open_run(run), run, told.append) == first
+    assert all("trained before" in line for line in told)
+
+
+def test_p14_a_finished_run_is_not_extended(tmp_path):
+    """Not offered: more rounds are a new run, with fresh randomness and a charge."""
+    task, run = linear_task(), tmp_path / "run"
+    list(save_rounds(task, LA_LORA, UNSEEDED, run))
+    longer = replace(UNSEEDED, rounds=4)
+    with pytest.raises(ValueError, match=r"its settings\.rounds is 2, not 4.*start a new run"):
+        save_rounds(task, LA_LORA, longer, run, resume=True)
+    held = len(Ledger(run / "ledger.jsonl"))
+    list(save_rounds(task, LA_LORA, longer, run))
+    assert len(Ledger(run / "ledger.jsonl")) == held + 4 * 4 * 2 and secrets_below(run) == []
+
+
+def test_p14_a_resume_of_a_finished_run_says_so(tmp_path, capsys, monkeypatch):
+    options = ["--clients", "2", "--rounds", "1", "--local-steps", "1", "--sample-rate", "0.01", "--epsilon", "inf"]
+    said = []
+    for words in ([*options, "--method", "head-only", "--out", str(tmp_path)], ["--resume", str(tmp_path)]):
+        monkeypatch.setattr(sys, "argv", ["lalora", "train", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        said.append(capsys.readouterr().out)
+    assert "all 1 rounds of this run are done" in said[1] and "all 1 rounds" not in said[0]

@@ -96,10 +96,12 @@ def test_without_a_seed_the_randomness_is_kept_apart_and_hidden(task, tmp_path):
         if path.is_file() and path != secret:
             assert value.encode() not in path.read_bytes()
             assert bytes.fromhex(value) not in path.read_bytes()
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    (tmp_path / "copy" / "secret.json").unlink()
+    with pytest.raises(ValueError, match=r"secret\.json cannot be read.*stays until the last round is on disk"):
+        load(tmp_path / "copy")
     assert [r.round for r in save_rounds(task, METHOD, settings, tmp_path, resume=True)] == [2]
-    secret.unlink()
-    with pytest.raises(ValueError, match=r"secret\.json cannot be read"):
-        load(tmp_path)
+    assert not secret.exists()  # whoever copies a finished run cannot take its noise away
 
 
 def test_another_run_is_refused(task, whole, tmp_path):

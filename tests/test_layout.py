@@ -36,6 +36,8 @@ ORDER = [
     ),
     *(
         "records",
+        "origins",
+        "fingerprint",
         "identity",
         "limits",
         "adapterfile",

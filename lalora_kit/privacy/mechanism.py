@@ -16,11 +16,15 @@ import torch
 from torch import Tensor
 
 MARGIN = 1 - 1e-6  # keeps rounding from lifting a clipped norm above C
+#: Purposes whose streams give nothing away: who holds what, who joins when, and the adapter that all begin from.
+TOLD = ("partition", "schedule", "init")
 
 
 @dataclass(frozen=True)
 class Streams:
     """Keyed random streams. `secret` is 32 bytes; equal secrets give equal streams, so it must stay secret.
+
+    An empty secret stands for one that was deleted when its run had ended: nothing can be drawn from it.
 
     NumPy's Philox takes a 128-bit key. (torch's CPU generator keeps 32 bits of its seed, few enough to try
     them all against a published update.) Not hardened against floating-point or timing attacks.
@@ -37,12 +41,28 @@ class Streams:
 
     def generator(self, purpose: str, client: int = 0, round: int = 0, step: int = 0) -> np.random.Generator:
         """The stream of one purpose ("sampling", "noise", ...) at one place of the run."""
-        place = f"{purpose}/{client}/{round}/{step}".encode()
-        key = hashlib.blake2b(place, key=self.secret, digest_size=16).digest()
-        return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
+        return generator_of(self.key(purpose, client, round, step))
+
+    def key(self, purpose: str, client: int = 0, round: int = 0, step: int = 0) -> bytes:
+        """The 16 bytes that one stream comes from; they say nothing of any other stream, nor of the secret."""
+        if not self.secret:
+            raise ValueError(
+                "this run's randomness was deleted when its last round was on disk, so nothing more can be released "
+                "in it; start a new run"
+            )
+        return hashlib.blake2b(f"{purpose}/{client}/{round}/{step}".encode(), key=self.secret, digest_size=16).digest()
+
+    def told(self) -> dict[str, bytes]:
+        """The keys of the streams that give nothing away, which outlive the secret."""
+        return {purpose: self.key(purpose) for purpose in TOLD}
 
     def __repr__(self) -> str:
         return "Streams(<secret>)"
+
+
+def generator_of(key: bytes) -> np.random.Generator:
+    """The stream of a key of 16 bytes."""
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, dtype=np.uint64)))
 
 
 def poisson_draw(samples: int, sample_rate: float, generator: np.random.Generator) -> Tensor:
