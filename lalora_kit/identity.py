@@ -48,7 +48,7 @@ from lalora_kit.partition import Shards
 from lalora_kit.privacy import Streams
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Split, Task, logits
+from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.padding import trimmed
 
 #: Settings that say where and how a run is computed, not what is computed.
@@ -140,42 +140,50 @@ def computed_by(task: Task, method: Method) -> dict[str, str]:
     `unsure` is "" or, where sameness cannot be told, why, with a word that never comes twice.
     """
     known = {id(value) for value in task.backbone.state_dict(keep_vars=True).values()}
-    first, second = probe(task)
+    probed, doubt = probe(task)
     functions, unseen = fingerprint([method.trains, method.smooth, method.aggregate, task.prepare])
     modules, hidden = fingerprint(task.backbone, known)
-    reasons = sorted(unseen | hidden | ({first} if first.startswith("failed") else set()))
-    if first != second:
-        reasons.append("the same samples come out otherwise the second time")
+    reasons = sorted(unseen | hidden) + [doubt] * bool(doubt)
     unsure = f"{'; '.join(reasons)} ({os.urandom(8).hex()})" if reasons else ""
-    return {"functions": functions, "modules": modules, "probe": first, "unsure": unsure}
+    return {"functions": functions, "modules": modules, "probe": probed, "unsure": unsure}
 
 
 def probe(task: Task) -> tuple[str, str]:
-    """What `prepare`, forward and backward make of the first test samples, bit for bit, and once more.
+    """What `prepare`, forward and backward make of the first test samples, bit for bit.
 
-    On the CPU, in float32, on one copy of the backbone; torch's own randomness is left as it was.
+    Returns a digest, and "" or why it cannot be relied on. On the CPU, in float32, on one copy of the backbone;
+    torch's own randomness is left as it was.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
             model = copy.deepcopy(task.backbone).to("cpu", torch.float32).eval().requires_grad_(False)
-            return outcome(task, model), outcome(task, model)
+            adapted = [model.get_submodule(name).weight for name in task.targets]
+            trained: list[Tensor] = [*adapted, *model.get_submodule(task.head).parameters()]  # type: ignore[list-item]
+            for value in trained:
+                value.requires_grad_()
+            batch, scores, loss = forward(task, model)
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            again, repeated, _ = forward(task, model)
     except Exception as error:  # the task's own code, which may raise anything; the run will say what is wrong
-        return (f"failed with {type(error).__name__}",) * 2
+        return "none", f"the probe failed with {type(error).__name__}"
+    same = digest_of(*batch.values(), scores) == digest_of(*again.values(), repeated)
+    why = "" if same else "the same samples come out otherwise the second time"
+    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients)}", why
 
 
-def outcome(task: Task, model: nn.Module) -> str:
-    """Digest of the prepared inputs, the scores, and the gradients of all that trains and of what LoRA adapts."""
+def forward(task: Task, model: nn.Module) -> tuple[Inputs, Tensor, Tensor]:
+    """The prepared inputs of the first test samples, their scores `(samples, classes)`, and the mean loss in nats."""
     some = task.test.select(torch.arange(min(PROBED, len(task.test)))).to("cpu")
     batch = trimmed(some.inputs)
     batch = batch if task.prepare is None else task.prepare(batch)
-    adapted = [model.get_submodule(name).weight for name in task.targets]
-    trained: list[Tensor] = [*adapted, *model.get_submodule(task.head).parameters()]  # type: ignore[list-item]
-    for value in trained:
-        value.requires_grad_()
     scores = logits(model, batch).float()
-    gradients = torch.autograd.grad(F.cross_entropy(scores, some.labels), trained, allow_unused=True)
-    total = hashlib.blake2b(" ".join(batch).encode(), digest_size=8)
-    for value in (*batch.values(), scores, *gradients):
+    return batch, scores, F.cross_entropy(scores, some.labels)
+
+
+def digest_of(*values: Tensor | None) -> str:
+    """Digest of types, shapes and bytes."""
+    total = hashlib.blake2b(digest_size=8)
+    for value in values:
         total.update(b"none" if value is None else f"{value.dtype} {tuple(value.shape)}".encode())
         total.update(b"" if value is None else as_bytes(value).data)
     return total.hexdigest()
@@ -240,7 +248,7 @@ def tell_of_changes(state: RunState, machine: Mapping[str, str]) -> None:
              "probe": "what prepare, forward and backward make of a fixed probe", "unsure": ""}  # fmt: skip
     changed = [said for name, said in names.items() if said and state.machine.get(name) != machine[name]]
     changed += [f"whether it is the same cannot be told: {machine['unsure']}"] if machine["unsure"] else []
-    if changed and str(state.round) not in ("0", state.identity.get("settings.rounds")):
+    if changed and state.round:
         warnings.warn(
             f"this run does not go on as it was after round {state.round}: changed is {'; '.join(changed)}; the rounds "
             "that follow get fresh noise and are charged; to go on without, restore what was there, and resume",

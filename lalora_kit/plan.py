@@ -136,7 +136,11 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     identity = identity_of(task, method, settings, shards, seed, told["partition"])
     start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
     chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
-    machine = {**machine_of(settings, chunk), **computed_by(task, method)}
+    done = 0 if state is None else state.round
+    if state is not None and done == settings.rounds:  # it has ended: nothing more is released, wherever it is read
+        machine = dict(state.machine)
+    else:
+        machine = {**machine_of(settings, chunk), **computed_by(task, method)}
     moves = moves_of(state, identity, machine)
     if state is not None:
         check_fits(state.adapter, start, f"the state of round {state.round}")
@@ -145,9 +149,8 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     priors = [
         ledger.composition(client, run, identity["shards"], others_only=True) for client in range(settings.clients)
     ]
-    done = state.round if state is not None else 0
     # A run that has ended needs no noise, whatever other runs have spent since.
-    begun = settings.rounds if done == settings.rounds else moves[-1][0] if moves else 0
+    begun = done if done == settings.rounds else moves[-1][0] if moves else 0
     sigmas = calibrate(settings, rates, schedule[begun:], priors)
     check_steps(settings, rates, sigmas, [rate * size for rate, size in zip(rates, sizes, strict=True)])
     # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
