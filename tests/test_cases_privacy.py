@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import types
 import warnings
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lalora_kit import cli
+from lalora_kit.adapters import average
 from lalora_kit.checkpoint import load, save_rounds
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
@@ -63,7 +65,27 @@ def test_p1_one_sample_that_is_not_finite_erases_its_own_unit_alone(chunk, bad):
     assert norms.isnan().tolist() == [False, True, False, False, False]
 
 
-@settings(max_examples=400, deadline=None)
+def test_p1_a_unit_over_three_chunks_and_an_empty_one_is_whole_or_nothing():
+    owner, units = torch.zeros(7, dtype=torch.long), torch.tensor([0, 1, 1, 1, 1, 2, 2])
+    gradients = torch.arange(7.0)[:, None] + 1
+    for bad in (None, 1, 2, 4):
+        given_ = gradients.clone()
+        if bad is not None:
+            given_[bad] = math.inf
+        pieces = [slice(0, 2), slice(2, 2), slice(2, 3), slice(3, 5), slice(5, 5), slice(5, 7)]
+        found = list(summed_by_unit([(owner[p], [given_[p]]) for p in pieces], units))
+        sums = torch.cat([part[0] for _, part in found])[:, 0]
+        middle = [14.0] if bad is None else []
+        assert len(sums) == 3 and sums[sums.isfinite()].tolist() == [1.0, *middle, 13.0]
+
+
+def test_p1_where_every_sample_is_bad_the_sum_is_zero():
+    gradients, ids = torch.full((4, 2), math.nan), torch.arange(4)
+    total, norms = sums_by_unit([gradients], torch.tensor([0, 0, 1, 1]), ids, 2, 1.0, 3)
+    assert total.tolist() == [[0.0, 0.0]] * 2 and norms.isnan().all()
+
+
+@settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 2**32), share=st.sampled_from([0.0, 0.05, 0.3]), clip=st.sampled_from([1e-3, 1.0, 1e6]))
 def test_p1_whatever_one_unit_holds_the_others_keep_their_sums(seed, share, clip):
     """Both paths, at several chunk sizes: other clients bit for bit, its own client by at most C."""
@@ -210,6 +232,37 @@ def only_far_out(x: Tensor) -> Tensor:
     return torch.where(x.abs().amax(1, keepdim=True) > 3.0, torch.relu(x), torch.tanh(x))
 
 
+def hooked(hook: object) -> Task:
+    task = bent()
+    task.backbone.register_forward_hook(hook)
+    return task
+
+
+def doubled_far_out(module: nn.Module, given: object, scores: Tensor) -> Tensor:
+    return torch.where(scores.abs() > 1e9, 2 * scores, scores)
+
+
+def of_class(value: float) -> Task:
+    """A class of the same name whose attribute differs."""
+    task = bent()
+    task.backbone.__class__ = type("Bent", (Bent,), {"bend": value})
+    return task
+
+
+def with_table(value: float) -> Task:
+    """A buffer that no state dict holds, and of which the probe reads another entry."""
+
+    class Table(TwoLayers):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.table[(x[:, 0] > 1e6).long()][:, None]
+
+    task = linear_task()
+    model = Table(6, 5, 3)
+    model.load_state_dict(task.backbone.state_dict())
+    model.register_buffer("table", torch.tensor([0.0, value]), persistent=False)
+    return replace(task, backbone=model)
+
+
 OTHER_TASKS = {
     "prepare or none": (bent(), bent(prepare=times(0.5))),
     "prepare's closure": (bent(prepare=times(1.0)), bent(prepare=times(0.5))),
@@ -219,6 +272,9 @@ OTHER_TASKS = {
     "activation": (bent(), bent(torch.sigmoid)),
     "activation by a branch that the probe does not reach": (bent(), bent(only_far_out)),
     "backward alone": (bent(), bent(half_tanh)),
+    "a hook that the probe does not wake": (bent(), hooked(doubled_far_out)),
+    "a class attribute": (of_class(1.0), of_class(1.5)),
+    "a buffer that is not saved": (with_table(1.0), with_table(2.0)),
 }
 
 
@@ -305,6 +361,27 @@ def made(source: str, **globals_: object):
     return space["f"]
 
 
+def own_module(weight: float) -> types.ModuleType:
+    module = types.ModuleType("own_helper")
+    exec(f"def scale(x):\n    return {weight} * x", module.__dict__)
+    return module
+
+
+def by_keyword(weight: float):
+    def smooth(gradient: Tensor, factor: str, *, weight: float = weight) -> Tensor:
+        return weight * gradient
+
+    return smooth
+
+
+def averaged(weight: float):
+    def aggregate(server, uploads, weights, trained):
+        return average(server, uploads, weights, trained).map(lambda value: weight * value)
+
+    return aggregate
+
+
+USES_MODULE = "def f(gradient, factor):\n    return helper.scale(gradient)"
 USES_GLOBAL = "def f(gradient, factor):\n    return WEIGHT * gradient"
 USES_CALL = "def g(x):\n    return {0} * x\ndef f(gradient, factor):\n    return g(gradient)"
 USES_ATTRIBUTE = "import torch\ndef f(gradient, factor):\n    return torch.{0}(gradient)"
@@ -319,6 +396,11 @@ OTHER_METHODS = {
     "a global": ({"smooth": made(USES_GLOBAL, WEIGHT=1.0)}, {"smooth": made(USES_GLOBAL, WEIGHT=0.5)}),
     "a function it calls": ({"smooth": made(USES_CALL.format("1.0"))}, {"smooth": made(USES_CALL.format("0.5"))}),
     "a name": ({"smooth": made(USES_ATTRIBUTE.format("sin"))}, {"smooth": made(USES_ATTRIBUTE.format("sinh"))}),
+    "another module's function": (
+        {"smooth": made(USES_MODULE, helper=own_module(1.0))}, {"smooth": made(USES_MODULE, helper=own_module(0.5))}
+    ),
+    "a keyword's default": ({"smooth": by_keyword(1.0)}, {"smooth": by_keyword(0.5)}),
+    "the server's mean": ({"aggregate": averaged(1.0)}, {"aggregate": averaged(0.5)}),
     "a cached function": ({"smooth": lru_cache(by_default(1.0))}, {"smooth": lru_cache(by_default(0.5))}),
 }  # fmt: skip
 
@@ -530,6 +612,16 @@ def test_p14_a_crash_before_the_deletion_is_made_good_at_the_next_opening(tmp_pa
     assert secrets_below(run)
     assert list(save_rounds(task, LA_LORA, UNSEEDED, run, resume=True)) == []
     assert secrets_below(run) == []
+
+
+def test_p14_a_finished_run_whose_last_state_is_damaged_says_why_it_cannot_do_it_again(tmp_path):
+    task, run = linear_task(), tmp_path / "run"
+    list(save_rounds(task, LA_LORA, UNSEEDED, run))
+    (run / "state" / "round-000002.safetensors").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match=r"000002.*damaged.*stays until the last round is on disk, and is deleted then"
+    ):
+        save_rounds(task, LA_LORA, UNSEEDED, run, resume=True)
 
 
 def test_p14_a_report_is_an_opening_too(tmp_path):
