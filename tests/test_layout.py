@@ -35,6 +35,9 @@ ORDER = [
         "methods",
     ),
     *(
+        "madeup",
+        "tryout",
+        "soundcheck",
         "records",
         "identity",
         "limits",
