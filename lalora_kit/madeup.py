@@ -42,6 +42,12 @@ def mixed(seen: Tensor, other: Tensor | None, generator: torch.Generator) -> Ten
     return made
 
 
+def longest(task: Task) -> int:
+    """Tokens of the longest text of both splits, padding in front included."""
+    masks = [split.inputs[MASK].bool() for split in (task.test, task.train)]
+    return max(int(mask.any(0).nonzero()[-1]) + 1 for mask in masks if mask.any())
+
+
 def texts(task: Task, generator: torch.Generator) -> Inputs:
     """Inputs of one value a token: a text of half the longest length, and one of the longest length, `(2, longest)`.
 
@@ -54,7 +60,7 @@ def texts(task: Task, generator: torch.Generator) -> Inputs:
     real = used[row].nonzero()[:, 0]
     special = torch.isin(inputs[IDS][row, real], special_tokens(task.backbone)) if IDS in inputs else real < 0
     in_front = any(bool((mask.any(1) & ~mask[:, 0]).any()) for mask in masks)
-    longest = max(int(mask.any(0).nonzero()[-1]) + 1 for mask in masks if mask.any())
+    width = longest(task)
     most = max(int(mask.sum(1).max()) for mask in masks)
     picked = [real[chosen(special, length)] for length in (most // 2, most)]
     made = {}
@@ -62,9 +68,9 @@ def texts(task: Task, generator: torch.Generator) -> Inputs:
         if value.shape == used.shape:
             fill = value[:ENOUGH][~used[:ENOUGH]]
             empty = fill[0] if len(fill) else padding_of(task.backbone) if name == IDS else 0
-            made[name] = torch.full((2, longest), int(empty), dtype=value.dtype)
+            made[name] = torch.full((2, width), int(empty), dtype=value.dtype)
             for text, places in enumerate(picked):
-                span = slice(longest - len(places), longest) if in_front else slice(0, len(places))
+                span = slice(width - len(places), width) if in_front else slice(0, len(places))
                 made[name][text, span] = 1 if name == MASK else value[row, places]
     if IDS in made:
         other_words(task, made, generator)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lalora_kit.adapters import Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.adaptable import is_plain
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 
@@ -183,12 +184,6 @@ class Engine:
         scores = self.predict(adapter, split.inputs)
         loss = F.cross_entropy(scores, split.labels)
         return float((scores.argmax(1) == split.labels).double().mean()), float(loss)
-
-
-def is_plain(module: nn.Module) -> bool:
-    """Whether a module computes W·x + b as `nn.Linear` does; a forward of its own would be lost or bypassed."""
-    own = "forward" in vars(module) or type(module).forward is not nn.Linear.forward
-    return isinstance(module, nn.Linear) and not own
 
 
 def linear_names(head: nn.Module) -> list[str]:

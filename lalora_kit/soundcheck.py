@@ -15,12 +15,15 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from lalora_kit.madeup import longest
 from lalora_kit.methods import Method
-from lalora_kit.persample import check_backbone
+from lalora_kit.persample import check_backbone, linear_names
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.online import first_line
-from lalora_kit.tryout import SEED, Unsound, Way, try_out
+from lalora_kit.tasks.padding import MASK, positions_of
+from lalora_kit.tryout import SEED, Way, try_out
+from lalora_kit.unsound import Unsound
 
 LONG = 1.0  # seconds from which on the trial is told
 
@@ -39,6 +42,8 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
     """
     check_mode()
     check_backbone(task)
+    linear_names(task.backbone.get_submodule(task.head))
+    check_positions(task)
     steps = range(1, settings.local_steps + 1)
     factors = frozenset().union(*(method.trains(t, k) for t in range(1, settings.rounds + 1) for k in steps))
     check_smooth(task, method, factors, settings.rank)
@@ -67,6 +72,16 @@ def check_mode() -> None:
         raise ValueError(
             "torch.inference_mode is on, and no gradient can be computed in it; train outside of it (torch.no_grad "
             "does no harm)"
+        )
+
+
+def check_positions(task: Task) -> None:
+    """Refuse texts that are longer than the backbone's table of positions."""
+    most, long = positions_of(task.backbone), longest(task) if MASK in task.train.inputs else 0
+    if most is not None and long > most:
+        raise ValueError(
+            f"task {task.name!r} holds a text of {long} tokens, and its backbone has positions for {most}; cut the "
+            f"texts at {most} tokens (max_length={most} of the tokenizer, with truncation=True)"
         )
 
 

@@ -17,26 +17,17 @@ from torch import Tensor, nn
 
 from lalora_kit.adapters import Adapter, Key
 from lalora_kit.madeup import pair
-from lalora_kit.memory import available_memory, ran_out
+from lalora_kit.memory import available_memory
 from lalora_kit.persample import Engine
 from lalora_kit.tasks import Inputs, Task
-from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.padding import MASK
+from lalora_kit.unsound import REMEDY, Broken, Unsound, computing
 
 SEED = 20260219
 DRAWS = 3  # of samples, before a gradient of zero is taken for none: a ReLU may be closed for some
 #: ‖Δ‖ / ‖value‖ that rounding explains. In float64 some models still compute a part in float32.
-EXACT, SINGLE, SCORES = 1e-6, 1e-3, 1e-2
+EXACT, SINGLE, SCORES = 1e-7, 1e-3, 1e-2
 BYTES = 24  # a parameter, while it is copied and widened to float64
-REMEDY = "leave that layer out of targets, or mend the model"
-
-
-class Unsound(Exception):
-    """Why a task cannot be trained privately, naming its module."""
-
-
-class Broken(Unsound):
-    """What could not be computed at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +72,7 @@ def compared(way: Way, dtype: torch.dtype, tolerance: float) -> tuple[Inputs, Ad
             stacked = {key: torch.stack([one.tensors[key] for one in adapters]) for key in adapters[0].tensors}
             together = passed(way, engine, stacked, engine.batch(samples, torch.arange(2)))
             check_reached(way, together)
-            one = partial(passed, way, engine, adapters[0].tensors)
+            one = partial(passed, way, engine, adapters[0].tensors, shared=True)
             alone = one(engine.batch(samples, torch.arange(1)))
             if not agree(together, alone, tolerance):
                 raise Unsound(reason(one, engine, samples, together, alone, tolerance))
@@ -103,29 +94,6 @@ def evaluated(way: Way, samples: Inputs, adapter: Adapter, scores: Tensor) -> No
             "it gives a sample other scores when it is evaluated than when it trains; a fast path that does without "
             "gradients may read a layer's weight and pass its LoRA by; switch that path off"
         )
-
-
-@contextlib.contextmanager
-def computing() -> Iterator[None]:
-    """What fails in the block, for whatever reason, as one sentence; but memory that runs out is told as such."""
-    try:
-        yield
-    except Unsound:
-        raise
-    except Exception as error:
-        if ran_out(error):
-            raise
-        place = getattr(getattr(error, "obj", None), "place", "")
-        if isinstance(error, AttributeError) and place:
-            raise Broken(
-                f"its layer {place!r} is asked for its {error.name}, so that it is computed with past the layer and no "
-                f"LoRA would act; {REMEDY}"
-            ) from error
-        remedy = "switch gradient checkpointing off" if "checkpoint" in f"{type(error)}{error}".lower() else MEND
-        raise Broken(f"trying it failed ({type(error).__name__}: {first_line(error)}); {remedy}") from error
-
-
-MEND = "mend the model, or give it inputs of the names, types and sizes that it takes"
 
 
 def exact_engine(way: Way, dtype: torch.dtype) -> Engine:
@@ -155,8 +123,11 @@ def random_adapter(way: Way, dtype: torch.dtype, generator: torch.Generator) -> 
     return Adapter({key: value.to(way.device) for key, value in tensors.items()}, 1.0)
 
 
-def passed(way: Way, engine: Engine, tensors: Mapping[Key, Tensor], batch: Inputs) -> Pass:
-    """One forward and backward pass of a fixed combination of the scores, which no saturated softmax can hide."""
+def passed(way: Way, engine: Engine, tensors: Mapping[Key, Tensor], batch: Inputs, shared: bool = False) -> Pass:
+    """One forward and backward pass of a fixed combination of the scores, which no saturated softmax can hide.
+
+    `tensors` are one copy a sample, or, of a sample alone, `shared`: the plain path of W0·x + s·B·A·x.
+    """
     leaves = {key: value.clone() for key, value in tensors.items()}
     active = [key for key in sorted(leaves) if key[0] in {*way.factors, "head"}]
     samples = len(next(iter(batch.values())))
@@ -173,6 +144,8 @@ def passed(way: Way, engine: Engine, tensors: Mapping[Key, Tensor], batch: Input
         found: Sequence[Tensor | None] = [None] * len(active)
         if scores.requires_grad:
             found = torch.autograd.grad((weights * scores).sum(), [leaves[key] for key in active], allow_unused=True)
+    if shared:
+        found = [None if value is None else value[None] for value in found]
     return Pass(scores.detach(), dict(zip(active, found, strict=True)), inputs)
 
 
@@ -224,16 +197,13 @@ def near(left: Tensor, right: Tensor, tolerance: float) -> bool:
     return left.shape == right.shape and bool((left - right).norm() <= tolerance * right.norm())
 
 
-def agree(together: Pass, alone: Pass, tolerance: float) -> bool:
-    """Whether the first sample got the same scores and, as a whole, the same gradient beside another and alone."""
+def agree(beside: Pass, alone: Pass, tolerance: float) -> bool:
+    """Whether the first sample got the same scores and, as a whole, the same gradient in both passes."""
     ours, theirs = (
-        torch.cat([value.flatten() for value in values if value is not None])
-        for values in (
-            [None if value is None else value[0] for value in together.gradients.values()],
-            alone.gradients.values(),
-        )
+        torch.cat([value[0].flatten() for value in found.gradients.values() if value is not None])
+        for found in (beside, alone)
     )
-    return near(together.scores[:1], alone.scores, tolerance) and near(ours, theirs, tolerance)
+    return near(beside.scores[:1], alone.scores, tolerance) and near(ours, theirs, tolerance)
 
 
 def reason(one: partial[Pass], engine: Engine, samples: Inputs, together: Pass, alone: Pass, tolerance: float) -> str:

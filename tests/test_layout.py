@@ -36,6 +36,7 @@ ORDER = [
     ),
     *(
         "madeup",
+        "unsound",
         "tryout",
         "soundcheck",
         "records",
