@@ -33,9 +33,9 @@ _PASSED: weakref.WeakKeyDictionary[Task, dict[tuple[object, ...], float]] = weak
 def check_sound(task: Task, method: Method, settings: Settings) -> None:
     """Try a task, once a process for each way of computing it.
 
-    It costs no more than a forward and backward pass of 4 samples at the task's own size: two together and one of
-    them alone go both ways, the other goes forward once more as it is evaluated. All but the last in float64, where
-    memory allows. No private sample is touched, and no random stream of the run.
+    It takes no more passes than a forward and backward pass of 4 samples at the task's own size: two together and
+    one of them alone go forward and backward, the other goes forward alone, and once more as it is evaluated. All but
+    the last in float64, where memory allows. No private sample is touched, and no random stream of the run.
 
     Raises:
         ValueError: naming the module that rules the task out, or what could not be computed; nothing was charged.
@@ -60,10 +60,10 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
     done[key] = time.perf_counter() - started
 
 
-def told(task: Task) -> str:
-    """What `lalora train` says of a trial that took its time; empty for a quick one."""
+def about_trial(task: Task) -> list[str]:
+    """What `lalora train` says of a trial that took its time; nothing of a quick one."""
     seconds = sum(_PASSED.get(task, {}).values())
-    return f"the backbone was tried on made-up samples first: {seconds:.1f} s" if seconds > LONG else ""
+    return [f"the backbone was tried on made-up samples first: {seconds:.1f} s"] if seconds > LONG else []
 
 
 def check_mode() -> None:

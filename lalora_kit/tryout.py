@@ -61,7 +61,10 @@ def try_out(way: Way) -> None:
 
 
 def compared(way: Way, dtype: torch.dtype, tolerance: float) -> tuple[Inputs, Adapter, Tensor]:
-    """The first sample beside the second and alone; gives the second, the adapter that it met, and its scores."""
+    """Both samples beside each other and alone, the first one's gradients too.
+
+    Gives the second sample, the adapter that it met, and its scores.
+    """
     generator = torch.Generator().manual_seed(SEED)
     zero: set[Key] | None = None
     with computing():
@@ -72,10 +75,11 @@ def compared(way: Way, dtype: torch.dtype, tolerance: float) -> tuple[Inputs, Ad
             stacked = {key: torch.stack([one.tensors[key] for one in adapters]) for key in adapters[0].tensors}
             together = passed(way, engine, stacked, engine.batch(samples, torch.arange(2)))
             check_reached(way, together)
-            one = partial(passed, way, engine, adapters[0].tensors, shared=True)
-            alone = one(engine.batch(samples, torch.arange(1)))
-            if not agree(together, alone, tolerance):
-                raise Unsound(reason(one, engine, samples, together, alone, tolerance))
+            for row, agree in enumerate((same, same_scores)):
+                one = partial(passed, way, engine, adapters[row].tensors, shared=True, backward=not row)
+                alone = one(engine.batch(samples, torch.tensor([row])))
+                if not agree(part_of(together, row), alone, tolerance):
+                    raise Unsound(reason(one, engine, samples, row, together, alone, tolerance))
             still = {key for key, value in together.gradients.items() if value is not None and not value.any()}
             zero = still if zero is None else zero & still
             if not zero:
@@ -123,7 +127,15 @@ def random_adapter(way: Way, dtype: torch.dtype, generator: torch.Generator) -> 
     return Adapter({key: value.to(way.device) for key, value in tensors.items()}, 1.0)
 
 
-def passed(way: Way, engine: Engine, tensors: Mapping[Key, Tensor], batch: Inputs, shared: bool = False) -> Pass:
+def passed(
+    way: Way,
+    engine: Engine,
+    tensors: Mapping[Key, Tensor],
+    batch: Inputs,
+    *,
+    shared: bool = False,
+    backward: bool = True,
+) -> Pass:
     """One forward and backward pass of a fixed combination of the scores, which no saturated softmax can hide.
 
     `tensors` are one copy a sample, or, of a sample alone, `shared`: the plain path of W0·x + s·B·A·x.
@@ -142,7 +154,7 @@ def passed(way: Way, engine: Engine, tensors: Mapping[Key, Tensor], batch: Input
             )
         weights = torch.arange(scores.numel(), device=scores.device, dtype=scores.dtype).cos().view_as(scores)
         found: Sequence[Tensor | None] = [None] * len(active)
-        if scores.requires_grad:
+        if backward and scores.requires_grad:
             found = torch.autograd.grad((weights * scores).sum(), [leaves[key] for key in active], allow_unused=True)
     if shared:
         found = [None if value is None else value[None] for value in found]
@@ -157,7 +169,10 @@ def watched(engine: Engine, samples: int) -> Iterator[list[tuple[str, Tensor]]]:
     def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         [x] = given
         if len(x) % samples:
-            raise Unsound(f"the input of its layer {layer.place!r}, {tuple(x.shape)}, is not laid out sample by sample")
+            raise Unsound(
+                f"the input of its layer {layer.place!r} is not laid out sample by sample: it is {tuple(x.shape)} for "
+                f"{samples} samples; lay it out with the sample first, or leave that layer out of targets"
+            )
         seen.append((str(layer.place), x.detach()))
 
     hooks = [layer.register_forward_pre_hook(look) for layer in (*engine.lora.values(), *engine.head.values())]
@@ -197,32 +212,46 @@ def near(left: Tensor, right: Tensor, tolerance: float) -> bool:
     return left.shape == right.shape and bool((left - right).norm() <= tolerance * right.norm())
 
 
-def agree(beside: Pass, alone: Pass, tolerance: float) -> bool:
-    """Whether the first sample got the same scores and, as a whole, the same gradient in both passes."""
+def part_of(found: Pass, row: int) -> Pass:
+    """What a pass says of one of its samples."""
+    gradients = {key: None if value is None else value[row : row + 1] for key, value in found.gradients.items()}
+    return Pass(found.scores[row : row + 1], gradients, found.inputs)
+
+
+def same_scores(left: Pass, right: Pass, tolerance: float) -> bool:
+    """Whether a sample got the same scores in both passes."""
+    return near(left.scores, right.scores, tolerance)
+
+
+def same(left: Pass, right: Pass, tolerance: float) -> bool:
+    """Whether a sample got the same scores and, as a whole, the same gradient in both passes."""
     ours, theirs = (
-        torch.cat([value[0].flatten() for value in found.gradients.values() if value is not None])
-        for found in (beside, alone)
+        torch.cat([value.flatten() for value in found.gradients.values() if value is not None])
+        for found in (left, right)
     )
-    return near(beside.scores[:1], alone.scores, tolerance) and near(ours, theirs, tolerance)
+    return same_scores(left, right, tolerance) and near(ours, theirs, tolerance)
 
 
-def reason(one: partial[Pass], engine: Engine, samples: Inputs, together: Pass, alone: Pass, tolerance: float) -> str:
-    """Why the first sample is another one beside the second; looked for only where it is."""
-    first = {name: value[:1].to(engine.device) for name, value in samples.items()}
+def reason(
+    one: partial[Pass], engine: Engine, samples: Inputs, row: int, together: Pass, alone: Pass, tolerance: float
+) -> str:
+    """Why a sample is another one beside its neighbour than `alone`; looked for only where it is."""
+    place = torch.tensor([row])
+    whole = {name: value[place].to(engine.device) for name, value in samples.items()}
     if not torch.isfinite(alone.scores).all():
         return "its scores of made-up samples are not finite; mend the model, or inputs that are out of all proportion"
-    if not agree(one(engine.batch(samples, torch.arange(1))), alone, tolerance):
+    if not same_scores(one(engine.batch(samples, place)), alone, tolerance):
         return "it gives the same sample other scores each time, so no release could be repeated; make it deterministic"
-    if MASK in samples and engine.prepare is not None and not agree(one(engine.prepare(first)), alone, tolerance):
+    if MASK in samples and engine.prepare is not None and not same_scores(one(engine.prepare(whole)), alone, tolerance):
         return (
             "a text's scores depend on how far it is padded, so that its gradient would depend on the longest text "
             "beside it and ε would not hold; choose a backbone that gives padding no attention"
         )
-    for (place, pair_), (_, single) in zip(together.inputs, alone.inputs, strict=False):
-        half = pair_[: len(pair_) // 2]
+    for (layer, pair_), (_, single) in zip(together.inputs, alone.inputs, strict=False):
+        half = pair_.chunk(2)[row]
         if half.shape == single.shape and not near(half, single, tolerance):
             return (
-                f"the input of its layer {place!r} is not laid out sample by sample, or mixes samples, so that a "
+                f"the input of its layer {layer!r} is not laid out sample by sample, or mixes samples, so that a "
                 "sample's gradient would depend on the others and ε would not hold; lay it out with the sample first"
             )
     return (
