@@ -65,7 +65,7 @@ def create(
         m, n = backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
         bound = 1 / math.sqrt(n)  # type: ignore[arg-type]
         tensors["A", name] = torch.from_numpy(generator.uniform(-bound, bound, (rank, n))).float()  # type: ignore[arg-type]
-        tensors["B", name] = torch.zeros(m, rank)  # type: ignore[call-overload]
+        tensors["B", name] = torch.zeros(m, rank, dtype=torch.float32)  # type: ignore[call-overload]
     for name, value in backbone.get_submodule(head).named_parameters():
         tensors["head", name] = value.detach().clone().float()
     return Adapter(tensors, scale)

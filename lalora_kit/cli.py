@@ -104,6 +104,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     from lalora_kit.checkpoint import load, save_rounds
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import find_method
+    from lalora_kit.soundcheck import about_trial
     from lalora_kit.tasks import OWN, load_source
 
     if resume is not None:
@@ -136,6 +137,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
+    for line in about_trial(task):
+        typer.echo(line, err=as_json)
     for r in progress(rounds, settings, as_json):
         show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):

@@ -21,6 +21,7 @@ from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
+from lalora_kit.soundcheck import check_mode
 from lalora_kit.tasks import Task
 
 
@@ -91,6 +92,7 @@ def rounds(run: Run) -> Iterator[Round]:
     for t in range(plan.done + 1, settings.rounds + 1):
         started = time.perf_counter()
         clients = plan.schedule[t - 1]
+        check_mode()
         charge(run, t)  # on record before any noise is drawn
 
         local = stack(server, len(clients))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lalora_kit.adapters import Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.adaptable import is_plain
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 
@@ -32,6 +33,7 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.frozen = frozen
         self.scale = scale
+        self.place = ""  # its full name, for messages
         self.A: Tensor | None = None
         self.B: Tensor | None = None
 
@@ -54,6 +56,7 @@ class OwnLinear(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.place = ""
         self.weight: Tensor | None = None
         self.bias: Tensor | None = None
 
@@ -102,9 +105,11 @@ class Engine:
         self.lora = {name: LoraLinear(self.model.get_submodule(name), scale) for name in task.targets}  # type: ignore[arg-type]
         self.head = {name: OwnLinear() for name in linear_names(self.model.get_submodule(task.head))}
         for name, lora in self.lora.items():
+            lora.place = name
             self.model.set_submodule(name, lora)
         for name, own in self.head.items():
-            self.model.set_submodule(".".join(filter(None, (task.head, name))), own)
+            own.place = ".".join(filter(None, (task.head, name)))
+            self.model.set_submodule(own.place, own)
 
     def gradients(
         self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor
@@ -182,8 +187,19 @@ class Engine:
 
 
 def linear_names(head: nn.Module) -> list[str]:
-    """Names of the head's linear layers ("" if it is one); refuses any other parameter, which nobody would clip."""
+    """Names of the head's linear layers ("" if it is one); refuses any other parameter, which nobody would clip.
+
+    Each is replaced by a plain one of the engine's, so what does more than W·x + b is refused too.
+    """
     names = [name for name, module in head.named_modules() if isinstance(module, nn.Linear)]
+    for name in names:
+        module = head.get_submodule(name)
+        if not is_plain(module) or module._forward_hooks or module._forward_pre_hooks:
+            what = "a forward of its own" if not is_plain(module) else "hooks"
+            raise ValueError(
+                f"the head's layer {name!r} is a {type(module).__name__} with {what}, and would be replaced by a plain "
+                "linear layer: another model would be trained; use nn.Linear in the head"
+            )
     covered = {".".join(filter(None, (name, leaf))) for name in names for leaf in ("weight", "bias")}
     for name, _ in head.named_parameters():
         if name not in covered:
@@ -211,6 +227,12 @@ def check_backbone(task: Task) -> None:
         raise ValueError(
             f"{missing} matches no linear layer outside the head of {task.name}'s backbone; LoRA adapts linear layers; "
             f"choose from {', '.join(linears[:12])}{', ...' if len(linears) > 12 else ''}"
+        )
+    own = next((name for name in task.targets if not is_plain(modules[name])), None)
+    if own is not None:
+        raise ValueError(
+            f"target module {own!r} is a {type(modules[own]).__name__}, a linear layer with a forward of its own, to "
+            "which W0·x + s·B·A·x would be another model's; leave it out of targets, or use nn.Linear"
         )
     for name, module in modules.items():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):

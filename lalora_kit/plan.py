@@ -26,6 +26,7 @@ from lalora_kit.privacy.accounting import Composition
 from lalora_kit.privacy.mechanism import generator_of
 from lalora_kit.records import RunState
 from lalora_kit.settings import EPSILON_FLOOR, Settings
+from lalora_kit.soundcheck import check_sound
 from lalora_kit.tasks import Task
 
 
@@ -122,6 +123,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
     """
     method.check(settings.local_steps)
     check_device(settings.device)
+    check_sound(task, method, settings)
     check_rank(task, settings.rank)
     secret, seed, told = randomness(settings, state)
     shards = partition(

@@ -35,6 +35,10 @@ ORDER = [
         "methods",
     ),
     *(
+        "madeup",
+        "unsound",
+        "tryout",
+        "soundcheck",
         "records",
         "origins",
         "fingerprint",

@@ -20,8 +20,10 @@ def binomial_smooth(gradient: Tensor, factor: str) -> Tensor:
 
 
 def smooth_along(values: Tensor, axis: int) -> Tensor:
-    """The five-tap binomial filter along one axis, whose length must be at least 2, with symmetric padding."""
+    """The five-tap binomial filter along one axis, with symmetric padding; a single value stays as it is."""
     size = values.shape[axis]
+    if size == 1:
+        return values
     # Symmetric padding by two: ... x1 x0 | x0 x1 ... as positions to read from.
     positions = torch.arange(-2, size + 2, device=values.device)
     positions = torch.where(positions < 0, -1 - positions, positions)

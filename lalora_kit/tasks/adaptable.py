@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.tasks import Inputs, logits
+from lalora_kit.tasks.online import first_line
 
 #: Where LoRA goes: the first rule that layers outside the head fit, and what it is called. The paper's come first.
 RULES = (
@@ -58,7 +59,16 @@ def places(model: nn.Module, head: Any, classes: int, example: Inputs) -> tuple[
     outside = [place for place in linear if place not in inside]
     candidates = (([place for place in outside if pattern.search(place)], rule) for pattern, rule in RULES)
     adapted, rule = next((pair for pair in candidates if pair[0]), ([], ""))
-    seen = layers_called(model, [*adapted, *inside], example)
+    own = next((place for place in (*adapted, *inside) if not is_plain(linear[place])), None)
+    if own is not None:
+        raise Refusal(
+            f"its layer {own!r} is a {type(linear[own]).__name__}, a linear layer with a forward of its own, to which "
+            "LoRA's W0·x + s·B·A·x would be another model's"
+        )
+    try:
+        seen = layers_called(model, [*adapted, *inside], example)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise Refusal(f"trying it failed ({type(error).__name__}: {first_line(error)})") from error
     targets = tuple(place for place in adapted if place in seen)
     if not targets:
         raise Refusal(f"no linear layer outside its head {head!r} could carry LoRA: {why_none(model, adapted)}")
@@ -68,6 +78,12 @@ def places(model: nn.Module, head: Any, classes: int, example: Inputs) -> tuple[
     left = len(adapted) - len(targets)
     unused = f" ({left} more are there, but not called as layers)" if left else ""
     return targets, f"LoRA on {rule}: {len(targets)} layers{unused}; head {head}"
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module computes W·x + b as `nn.Linear` does; a forward of its own would be lost or bypassed."""
+    own = "forward" in vars(module) or type(module).forward is not nn.Linear.forward
+    return isinstance(module, nn.Linear) and not own
 
 
 def why_none(model: nn.Module, adapted: Sequence[str]) -> str:

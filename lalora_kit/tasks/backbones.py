@@ -21,6 +21,7 @@ from lalora_kit.checks import counting
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.adaptable import SEED, Refusal, fresh_head, places
 from lalora_kit.tasks.online import Unread, first_line, from_directory, from_hub
+from lalora_kit.tasks.padding import MASK, positions_of
 from lalora_kit.tasks.pictures import Pictures
 
 #: Fit ones to name in a refusal; all are on the hub.
@@ -72,7 +73,7 @@ def encode(
     length: int = LONGEST,
     padding: Any = True,
 ) -> Inputs:
-    """Sentences, or pairs of them, as int64 inputs `(samples, tokens)`, padded alike to a multiple of 8.
+    """Sentences, or pairs of them, as int64 inputs `(samples, tokens)`, padded alike to a multiple of 8 if that fits.
 
     At most `length` tokens a sample, the pair together; what is beyond is cut off. `padding` is transformers' own:
     True pads to the longest, "max_length" to `length`.
@@ -80,8 +81,9 @@ def encode(
     pairs = (list(first),) if second is None else (list(first), list(second))
     length = min(length, tokenizer.model_max_length)
     tokens = tokenizer(
-        *pairs, truncation=True, max_length=length, padding=padding, pad_to_multiple_of=8, return_tensors="pt"
-    )
+        *pairs, truncation=True, max_length=length, padding=padding, return_tensors="pt",
+        pad_to_multiple_of=None if length % 8 else 8,
+    )  # fmt: skip
     return {name: tokens[name] for name in tokenizer.model_input_names if name in tokens}
 
 
@@ -197,6 +199,7 @@ def text_backbone(name: str, classes: int, pretrained: bool) -> Backbone:
         with quiet_transformers(), reading(f"backbone {name!r}"):
             config = AutoConfig.from_pretrained(name, num_labels=classes)
             tokenizer = AutoTokenizer.from_pretrained(name)
+            check_tokenizer(tokenizer, config)
             family = AutoModelForSequenceClassification
             if pretrained:  # whatever its stored precision and its former head's size
                 model, about = family.from_pretrained(
@@ -209,8 +212,8 @@ def text_backbone(name: str, classes: int, pretrained: bool) -> Backbone:
         raise
     except (ValueError, KeyError) as error:  # no classifier of sentences, or none that this version knows
         raise Refusal(first_line(error)) from error
-    if tokenizer.pad_token_id is None:
-        raise Refusal("its tokenizer has no padding token, so sentences of unequal length make no batch")
+    limits = (tokenizer.model_max_length, positions_of(model), getattr(config, "max_position_embeddings", None))
+    tokenizer.model_max_length = min(limit for limit in limits if isinstance(limit, int | float) and limit > 0)
     head = next((head for head in ("classifier", "score") if hasattr(model, head)), None)
     if head is None:
         raise Refusal("its head is called neither classifier nor score")
@@ -222,3 +225,19 @@ def text_backbone(name: str, classes: int, pretrained: bool) -> Backbone:
     example = {"input_ids": torch.randint(config.vocab_size, (2, 8)), "attention_mask": torch.ones(2, 8).long()}
     targets, about = places(model, head, classes, example)
     return Backbone(name, "text", model, targets, head, about, tokenizer=tokenizer)
+
+
+def check_tokenizer(tokenizer: Any, config: Any) -> None:
+    """Refuse a tokenizer without padding or its mask; a configuration that leaves the padding token out gets it."""
+    if tokenizer.pad_token_id is None:
+        raise Refusal("its tokenizer has no padding token, so sentences of unequal length make no batch")
+    if MASK not in tokenizer.model_input_names:
+        raise Refusal("its tokenizer gives no attention mask, so that padding would be read as text")
+    rows = getattr(config, "vocab_size", None)
+    if isinstance(rows, int) and tokenizer.pad_token_id >= rows:
+        raise Refusal(
+            f"its tokenizer's padding token is number {tokenizer.pad_token_id}, and it has embeddings for {rows} "
+            "tokens, from 0 on; give the tokenizer a padding token that it knows, or resize its embeddings and save it"
+        )
+    if getattr(config, "pad_token_id", None) is None:
+        config.pad_token_id = tokenizer.pad_token_id

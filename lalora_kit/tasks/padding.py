@@ -7,7 +7,7 @@ together, so that little is left to trim around.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.tasks import Inputs
 
@@ -35,3 +35,20 @@ def trimmed(inputs: Inputs) -> Inputs:
     used = mask.any(0).nonzero()
     longest = int(used[-1]) + 1 if len(used) else mask.shape[1]
     return {name: value[:, :longest] if value.shape == mask.shape else value for name, value in inputs.items()}
+
+
+#: What libraries call the table that has a row for each position of a text.
+TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
+
+
+def positions_of(model: nn.Module) -> int | None:
+    """How many tokens a model has positions for; None where it has no table of them.
+
+    RoBERTa and its kin count from the row after their padding's, and BART and its kin keep the first two rows free.
+    """
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in TABLES:
+            taken = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
+            found.append(module.num_embeddings - int(taken))
+    return min(found, default=None)
