@@ -44,6 +44,7 @@ ORDER = [
         "local",
         "federated",
         "statefile",
+        "spent",
         "checkpoint",
         "statement",
         "results",
