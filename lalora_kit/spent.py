@@ -213,32 +213,31 @@ def check_marks(directory: Path, files: list[Path] | None = None) -> None:
 
     A state that cannot be read has no mark; that rounds were finished is then known by the files that they leave.
     """
+    left = []
     for path in list(files_below(directory)) if files is None else files:
-        folder, place = path.parent.name, path.parent.parent
+        folder, home = path.parent.name, home_of(path.parent.parent, directory)
         if folder == "state" and path.match("round-*.safetensors"):
-            check_mark(home_of(place, directory), mark_in(path), f"this state ({path})")
-            finished = not path.match("round-000000.*")
+            check_mark(home, mark_in(path), path)
+            left += [] if path.match("round-000000.*") else [(path, home)]
         elif folder == "adapter" and path.name == COST:
-            told = read_object(path, COST_REMEDY).get("ledger")
-            if not is_mark(told):
+            mark = read_object(path, COST_REMEDY).get("ledger")
+            if not is_mark(mark):
                 raise ValueError(f"{path} is damaged: it holds no mark of its ledger; {COST_REMEDY}")
-            check_mark(home_of(place, directory), told, f"this state ({path})")
-            finished = True
-        elif path.name == "rounds.jsonl":
-            place, finished = path.parent, b"\n" in path.read_bytes()
-        else:
-            continue
-        home = home_of(place, directory)
-        if finished and not ledger_mark(home)["bytes"]:
+            check_mark(home, mark, path)
+        elif path.name == "rounds.jsonl" and b"\n" in path.read_bytes():
+            left.append((path, home_of(path.parent, directory)))
+    for path, home in left:
+        if not ledger_mark(home)["bytes"]:
             raise ValueError(
                 f"{home} holds no release, yet rounds were finished ({path}); the ε spent is unknown; {REMEDY}"
             )
 
 
-def check_mark(ledger: Path, mark: Mapping[str, Any] | None, what: str) -> None:
-    """The ledger of a mark, and those below it, hold what the mark says."""
+def check_mark(ledger: Path, mark: Mapping[str, Any] | None, path: Path) -> None:
+    """The ledger of the mark in `path`, and those below it, hold what the mark says."""
     if mark is None:
         return
+    what = f"this state ({path})"
     check_ledger(ledger, mark, what)
     for place, one in mark.get("below", {}).items():
         check_ledger(ledger.parent / place / LEDGER, one, what)
