@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import math
+import os
+import random
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,8 @@ from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.ledger import read
 from lalora_kit.results import open_run
 from lalora_kit.statement import statement
+from tests import lives
+from tests.test_lives import Nursery
 from tests.tiny import FAST, linear_task
 
 TASK, LA, HEAD = linear_task(), METHODS["la-lora"], METHODS["head-only"]
@@ -163,6 +170,50 @@ def test_p5d_a_round_that_a_crash_cut_off_is_in_report_and_privacy_json(tmp_path
     assert owned.noised == spent and f"{spent:.3f} at δ = 0.001" in results.text(owned)
     list(save_rounds(TASK, LA, replace(RUN, rounds=3), tmp_path, resume=True))
     assert cost_of(tmp_path)["epsilon"] == statement(tmp_path).epsilon > spent
+
+
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory):
+    made = Nursery(tmp_path_factory.mktemp("eps lives") / "whole")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("seed", [20260220])
+def test_p5d_killed_at_random_instants_privacy_json_never_says_less_than_the_ledger(nursery, tmp_path, seed):
+    """Whatever instant a SIGKILL falls on; the adapter beside it may be copied before anybody resumes."""
+    draw, seen, delta = random.Random(seed), 0, lives.SETTINGS.delta
+    for number in range(12):
+        directory = tmp_path / f"chain {number // 4}"
+        nursery.live(directory, call=draw.randint(1000, 3000))
+        if (directory / "adapter" / "privacy.json").exists():
+            told, spent = cost_of(directory)["epsilon"], Ledger(directory / "ledger.jsonl").epsilon(delta)
+            assert told >= spent == statement(directory).epsilon > 0, (number, told, spent)
+            seen += 1
+    assert seen >= 6
+
+
+def test_p5d_cut_off_at_any_write_of_a_round_privacy_json_never_says_less_than_the_ledger(tmp_path, monkeypatch):
+    """Before every file that reaches the disk, and before every rename, one after the other."""
+    plain = {name: getattr(os, name) for name in ("fsync", "replace")}
+    for last in range(1, 40):
+        directory, calls = tmp_path / str(last), itertools.count(1)
+        rounds = save_rounds(TASK, LA, RUN, directory)
+        next(rounds)
+
+        def cut(name, *given, calls=calls, last=last):
+            if next(calls) == last:
+                raise KeyboardInterrupt
+            return plain[name](*given)
+
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            for name in plain:
+                patch.setattr(os, name, partial(cut, name))
+            next(rounds)
+            break
+        rounds.close()
+        assert cost_of(directory)["epsilon"] >= Ledger(directory / "ledger.jsonl").epsilon(DELTA) > 0, last
+    assert 10 < last < 39
 
 
 def test_p5_of_sites_own_runs_a_unit_has_spent_one(measured):
@@ -334,7 +385,7 @@ def test_p6_half_a_line_left_by_a_crash_is_in_no_mark(tmp_path):
     """It goes with the next charge: a mark that held it would refuse the run that it was written for."""
     train(tmp_path)
     with open(tmp_path / "ledger.jsonl", "ab") as file:
-        file.write(b'{"client": 0, "rou')
+        file.write(b'{"client": 3, "rou')
     more = replace(RUN, epsilon=4.0, seed=8)
     rounds = save_rounds(TASK, LA, more, tmp_path)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):

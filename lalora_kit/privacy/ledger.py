@@ -55,6 +55,7 @@ class Ledger:
         self.before: Callable[[Ledger], object] | None = None
         self._keys: set[tuple[str, int, int, int]] = set()
         self._counted: dict[tuple[str, int, int, int], tuple[float, float]] = {}
+        self._worst: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
         self._about: tuple[str, str] | None = None
         self._counts: dict[tuple[str, str], dict[int, Counter[tuple[float, float]]]] = {}
         if self.path is not None and self.path.exists():
@@ -108,19 +109,23 @@ class Ledger:
         A run with the same shard counts with the same client. In runs that split the data otherwise, all of them in
         one way, a sample may have sat with any client, so the costliest counts.
         """
-        rows: list[tuple[float, float, int]] = []
-        elsewhere: dict[str, dict[int, Counter[tuple[float, float]]]] = {}
+        rows = list(self._elsewhere(run, shard))
         for (other, other_shard), clients in self._counts.items():
             if other == run and others_only:
                 continue
             if other == run or other_shard == shard:
                 rows += flat(clients.get(client, Counter()))
-                continue
-            for number, counter in clients.items():
-                elsewhere.setdefault(other_shard, {}).setdefault(number, Counter()).update(counter)
-        for clients in elsewhere.values():
-            rows += worst(clients)
         return merged(rows)
+
+    def _elsewhere(self, run: str, shard: str) -> list[tuple[float, float, int]]:
+        """Rows of the runs that split the data otherwise, kept until the next release: every client asks for them."""
+        if (run, shard) not in self._worst:
+            by_shard: dict[str, dict[int, Counter[tuple[float, float]]]] = {}
+            for (other, other_shard), clients in self._counts.items():
+                for client, counter in clients.items() if other != run and other_shard != shard else ():
+                    by_shard.setdefault(other_shard, {}).setdefault(client, Counter()).update(counter)
+            self._worst[run, shard] = [row for clients in by_shard.values() for row in worst(clients)]
+        return self._worst[run, shard]
 
     def sigma(self, client: int, run: str, shard: str) -> float | None:
         """σ at which `client` has released in `run`, or None: a replay under another σ would be another release."""
@@ -168,6 +173,7 @@ class Ledger:
         shard, client = held or (release.shard, release.client)
         clients = self._counts.setdefault((release.run, shard), {})
         clients.setdefault(client, Counter())[release.kind] += 1
+        self._worst.clear()
 
 
 def flat(counter: Counter[tuple[float, float]]) -> list[tuple[float, float, int]]:
