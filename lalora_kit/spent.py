@@ -190,7 +190,9 @@ def files_below(directory: Path) -> Iterator[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        if isinstance(error, FileNotFoundError):  # not there, or just removed by a run that goes on
+        if isinstance(
+            error, FileNotFoundError | NotADirectoryError
+        ):  # not there, or just removed by a run that goes on
             return
         raise ValueError(
             f"{error.filename} cannot be read ({error.strerror}), so what was released from there is unknown; make it "
