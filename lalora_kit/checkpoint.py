@@ -8,6 +8,7 @@
     DIR/state/            the last two rounds' states (safetensors, checked by a hash)
     DIR/adapter/          the averaged adapter in PEFT's format, and what ε it cost
     DIR/runs/NAME/        earlier runs of this directory
+    DIR/baselines/ID/     what a run was measured against, each with a ledger of its own that counts for DIR
 
 Every file is written beside its place and renamed into it, after it has reached the disk. Reading never executes
 what it reads.
@@ -32,14 +33,12 @@ from lalora_kit.federated import federated_rounds
 from lalora_kit.files import append_line, dumps, read_lines, read_object, sync, write_atomically
 from lalora_kit.methods import Method, find_method
 from lalora_kit.plan import make_plan
-from lalora_kit.privacy import Ledger
 from lalora_kit.privacy.ledger import guarantee
 from lalora_kit.records import Round, RunState, is_record
 from lalora_kit.settings import Settings
-from lalora_kit.statefile import SECRET, forget, ledger_mark, read_state, write_state
+from lalora_kit.spent import COST, LEDGER, Account, check_marks, open_account
+from lalora_kit.statefile import SECRET, forget, read_state, write_state
 from lalora_kit.tasks import Task
-
-COST = "privacy.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +74,28 @@ def save_rounds(
     """
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file, and a run is kept in a directory; name another place")
-    if not resume and not (directory / "ledger.jsonl").exists():
-        make_plan(task, method, settings, Ledger())  # what cannot begin leaves nothing behind
+    if not resume and not (directory / LEDGER).exists():
+        make_plan(task, method, settings, open_account(directory).ledger)  # what cannot begin leaves nothing behind
     if resume and not (directory / "settings.json").exists():
         load(directory)  # says what is missing, and makes nothing
     directory.mkdir(parents=True, exist_ok=True)
+    lock = locked(directory)
+    try:
+        saved = load(directory) if resume else None
+        account = open_account(directory)
+        state = saved.state if saved else begin(task, method, settings, account)
+        rounds = federated_rounds(task, method, settings, state=state, ledger=account.ledger)
+        if saved is not None:
+            catch_up(saved, task, account)
+            forget_what_ended(directory, saved)
+    except BaseException:
+        lock.release()
+        raise
+    return kept(rounds, task, method, settings, account, lock)
+
+
+def locked(directory: Path) -> FileLock:
+    """The lock of a directory, held until it is released; `ValueError` if another process has it."""
     lock = FileLock(directory / ".lock", timeout=0)
     try:
         lock.acquire()
@@ -87,42 +103,33 @@ def save_rounds(
         raise ValueError(
             f"{directory} is in use by another run; two runs cannot write to one directory; wait for it, or use another"
         ) from error
-    try:
-        saved = load(directory) if resume else None
-        state = saved.state if saved else begin(task, method, settings, directory)
-        ledger = Ledger(directory / "ledger.jsonl")
-        rounds = federated_rounds(task, method, settings, state=state, ledger=ledger)
-        if saved is not None:
-            catch_up(saved, task, directory)
-            forget_what_ended(directory, saved)
-    except BaseException:
-        lock.release()
-        raise
-    return kept(rounds, task, method, settings, directory, lock)
+    return lock
 
 
 def kept(
-    rounds: Iterator[Round], task: Task, method: Method, settings: Settings, directory: Path, lock: FileLock
+    rounds: Iterator[Round], task: Task, method: Method, settings: Settings, account: Account, lock: FileLock
 ) -> Iterator[Round]:
     """Write each round down before handing it on; the lock goes when the loop ends, however it ends."""
+    account.ledger.before = account.tell  # the cost first: a crash may leave too large an ε beside weights
     try:
         for r in rounds:
             record = r.to_json()
-            write_state(directory, r.state, record)
-            append_line(directory / "rounds.jsonl", record)
-            write_adapter(directory, task, Saved(dict(task.source), method, settings, r.state, [record]))
+            write_state(account.directory, r.state, record, account.mark())
+            append_line(account.directory / "rounds.jsonl", record)
+            write_adapter(account, task, Saved(dict(task.source), method, settings, r.state, [record]))
             if r.round == settings.rounds:
-                forget(directory)
+                forget(account.directory)
             yield r
     finally:
         lock.release()
 
 
-def catch_up(saved: Saved, task: Task, directory: Path) -> None:
+def catch_up(saved: Saved, task: Task, account: Account) -> None:
     """Bring the records and the adapter to the round of the state, which a crash may have left behind or ahead."""
-    write_atomically(directory / "rounds.jsonl", "".join(json.dumps(line) + "\n" for line in saved.rounds))
+    lines = "".join(json.dumps(line) + "\n" for line in saved.rounds)
+    write_atomically(account.directory / "rounds.jsonl", lines)
     if saved.rounds:
-        write_adapter(directory, task, saved)
+        write_adapter(account, task, saved)
 
 
 def forget_what_ended(directory: Path, saved: Saved) -> None:
@@ -136,14 +143,15 @@ def forget_what_ended(directory: Path, saved: Saved) -> None:
         forget(directory)
 
 
-def begin(task: Task, method: Method, settings: Settings, directory: Path) -> RunState:
+def begin(task: Task, method: Method, settings: Settings, account: Account) -> RunState:
     """Set an earlier run aside, which ends it, and write down what the new one needs before it releases anything."""
-    plan = make_plan(task, method, settings, Ledger(directory / "ledger.jsonl"))
+    directory = account.directory
+    plan = make_plan(task, method, settings, account.ledger)
     set_aside(directory)
     state = plan.state(0, plan.start)
     if settings.seed is None:
         write_atomically(directory / SECRET, dumps({"secret": plan.secret.hex()}), mode=0o600)
-    write_state(directory, state, None)
+    write_state(directory, state, None, account.mark())
     about = {"task": task.name, "source": dict(task.source), "method": method.name, "settings": settings.to_json()}
     write_atomically(directory / "settings.json", dumps(about))
     return state
@@ -170,9 +178,11 @@ def load(directory: Path) -> Saved:
     """What `directory` holds, from the newest state that is whole, with the records up to it; changes nothing there.
 
     Raises:
-        ValueError: if there is no run, or a file of it is damaged and no state can be read.
+        ValueError: if there is no run, a ledger is not what its mark says, or a file of it is damaged and no state
+            can be read.
     """
     source, method, settings = read_about(directory)
+    check_marks(directory)
     state, record = newest_state(directory, settings)
     return Saved(source, method, settings, state, read_records(directory / "rounds.jsonl", state.round, record))
 
@@ -228,9 +238,10 @@ def newest_state(directory: Path, settings: Settings) -> tuple[RunState, dict[st
     raise ValueError(f"{directory} holds no state that can be read ({reason}); start a new run with --out")
 
 
-def write_adapter(directory: Path, task: Task, saved: Saved) -> None:
-    """The averaged adapter in PEFT's format, each file replaced whole, with what it cost beside it."""
-    fresh, record, settings = directory / "adapter.new", saved.rounds[-1], saved.settings
+def write_adapter(account: Account, task: Task, saved: Saved) -> None:
+    """The averaged adapter in PEFT's format, each file replaced whole, with what the directory cost beside it."""
+    directory, record, settings = account.directory, saved.rounds[-1], saved.settings
+    fresh = directory / "adapter.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         adapters.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
@@ -239,14 +250,13 @@ def write_adapter(directory: Path, task: Task, saved: Saved) -> None:
             f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"
         ) from error
     cost = {
-        "epsilon": record["epsilon"],
+        **account.cost(settings.delta),
         "delta": settings.delta,
         "caution": record["caution"],
         "guarantee": guarantee(task.unit),
         "round": record["round"],
         "task": task.name,
         "method": saved.method.name,
-        "ledger": ledger_mark(directory / "ledger.jsonl"),
     }
     (fresh / COST).write_text(dumps(cost), "utf-8")
     (directory / "adapter").mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +82,7 @@ def report(
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
     from lalora_kit import results, yardsticks
+    from lalora_kit.spent import open_account
 
     run = results.open_run(directory)
     found = results.results(run)
@@ -90,14 +92,22 @@ def report(
         if as_json:
             typer.echo(json.dumps(found.to_json()))
         return
+    typer.echo(
+        "baselines spend ε of the same data, and one has no noise: no private round is granted in this directory after "
+        "them",
+        err=True,
+    )
     measured = yardsticks.yardsticks(run, directory, lambda line: typer.echo(f"baseline {line}", err=True))
-    spent = run.saved.rounds[-1]["epsilon"]
-    epsilon = float("inf") if spent is None else spent
+    account = open_account(directory)
+    total = account.spent(found.delta)
     if as_json:
-        both = {**found.to_json(), "baselines": [y.to_json() for y in measured]}
-        typer.echo(json.dumps({**both, "cost": yardsticks.cost(found, measured, epsilon)}))
+        both = {
+            **results.results(replace(run, account=account)).to_json(),
+            "baselines": [y.to_json() for y in measured],
+        }
+        typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
     else:
-        typer.echo(yardsticks.text(found, measured, epsilon))
+        typer.echo(yardsticks.text(found.unit, measured, total))
 
 
 def plan_table(found: Forecast, settings: Settings, unit: str) -> str:

@@ -69,7 +69,7 @@ class LiveTraining:
         self.previous_name = "run before"
         self.whole = {(method.name, settings): self.records} if first else {}
         self.outlook = outlook(task, method, settings, tight=True)
-        self.total = ledger.epsilon(settings.delta)
+        self.total, self.noised = totals(ledger, settings.delta)
         self.status = READY
         self.error: Exception | None = None
         self.armed = self.running = False
@@ -112,9 +112,14 @@ class LiveTraining:
             ("σ, noise multiplier", sigma),
             ("a 50 % suspicion can grow to", f"{self.outlook.bound:.1%}"),
             ("ε of this run", spent),
-            ("ε of all runs on these data", epsilon_text(self.total) + " (before this run)" * self.running),
+            ("ε of all runs on these data", self._spent() + " (before this run)" * self.running),
             ("seconds a round", f"{seconds:.2f}" if self.records else "none yet"),
         ]
+
+    def _spent(self) -> str:
+        """ε of all runs; where one had no noise it is infinite, and that of the others is told beside it."""
+        alone = f" ({epsilon_text(self.noised)} by those with noise)" if self.noised < self.total else ""
+        return epsilon_text(self.total) + alone
 
     def move(self, values: Mapping[str, Any]) -> None:
         """Take over the sliders' values."""
@@ -169,7 +174,7 @@ class LiveTraining:
         """Without a view: one run at the start settings, here and now, unless there is one to show."""
         if not self.records:
             self.records = list(self._rounds())
-            self.total = self.ledger.epsilon(self.start.delta)
+            self.total, self.noised = totals(self.ledger, self.start.delta)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the newest run has ended; whether it has."""
@@ -227,9 +232,9 @@ class LiveTraining:
                 self.status = f"Running: round {at} of {self.trained.rounds}."
 
     def _ended(self, run: int, error: Exception | None) -> None:
-        total = self.ledger.epsilon(self.trained.delta)  # a second or more, so not under the lock
+        total = totals(self.ledger, self.trained.delta)  # a second or more, so not under the lock
         with self._change():
-            self.total = total
+            self.total, self.noised = total
             if run != self._run:
                 return  # another run has begun in the meantime, and the status is its own
             if error is not None:
@@ -238,6 +243,11 @@ class LiveTraining:
                 self.status = f"Done: {len(self.records)} rounds."
                 self.whole[self.trained_method.name, self.trained] = self.records
             self.running = False
+
+
+def totals(ledger: Ledger, delta: float) -> tuple[float, float]:
+    """ε of everything in a ledger, and of its releases with noise alone."""
+    return ledger.epsilon(delta), ledger.epsilon(delta, noised=True)
 
 
 def title(settings: Settings, labels: Mapping[str, str] | None = None) -> str:

@@ -17,15 +17,15 @@ import torch
 
 from lalora_kit.adapters import Adapter, create
 from lalora_kit.identity import computed_by, device_name, digest, identity_of, machine_of, moved, moves_of, randomness
-from lalora_kit.limits import check_device, check_fits, check_rank, check_steps
+from lalora_kit.limits import check_device, check_fits, check_rank, check_room, check_steps
 from lalora_kit.memory import chunk_for
 from lalora_kit.methods import Method
 from lalora_kit.partition import Shards, partition
-from lalora_kit.privacy import BudgetExceeded, Ledger, Release, Streams, composed_epsilon, noise_multiplier
+from lalora_kit.privacy import Ledger, Release, Streams, composed_epsilon, noise_multiplier
 from lalora_kit.privacy.accounting import Composition
 from lalora_kit.privacy.mechanism import generator_of
 from lalora_kit.records import RunState
-from lalora_kit.settings import EPSILON_FLOOR, Settings
+from lalora_kit.settings import Settings
 from lalora_kit.soundcheck import check_sound
 from lalora_kit.tasks import Task
 
@@ -148,8 +148,10 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         check_fits(state.adapter, start, f"the state of round {state.round}")
         start = state.adapter
     run = digest([identity, machine, moves])
+    ended = state is not None and state.round >= settings.rounds  # it releases nothing more, so it needs no room
     priors = [
-        ledger.composition(client, run, identity["shards"], others_only=True) for client in range(settings.clients)
+        () if ended else ledger.composition(client, run, identity["shards"], others_only=True)
+        for client in range(settings.clients)
     ]
     # A run that has ended needs no noise, whatever other runs have spent since.
     begun = done if done == settings.rounds else moves[-1][0] if moves else 0
@@ -250,11 +252,7 @@ def calibrate(
     if not settings.private or not steps:
         return (0.0,) * len(rates)
     spent = max(composed_epsilon(prior, settings.delta) for prior in priors)
-    if spent > settings.epsilon - EPSILON_FLOOR:
-        raise BudgetExceeded(
-            f"epsilon={settings.epsilon} is spent: earlier runs on the same data cost {spent:.3f}, and ε of all runs "
-            "adds up; raise epsilon to cover them all, or use data that no run has seen"
-        )
+    check_room(settings, spent)
     return tuple(
         noise_multiplier(settings.epsilon, settings.delta, rate, steps, prior)
         for rate, prior in zip(rates, priors, strict=True)

@@ -6,6 +6,7 @@ gets one over the number of classes. Test samples are not protected: what is tol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from lalora_kit.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import finite_or_null
+from lalora_kit.spent import Account, open_account
 from lalora_kit.tasks import Task, load_source
 
 
@@ -49,7 +51,9 @@ class Results:
         overall: on the whole test part.
         sites: by owner's name, on that owner's test samples; empty where samples have no owners.
         held: training units of each site.
-        epsilons: what each site has spent; infinite without noise.
+        epsilons: what each site has spent, by everything that was released from the directory; infinite without noise.
+        epsilon, noised: of the worst-off unit, and over the releases with noise alone.
+        without_noise: the sentence on runs without noise, "" if there was none.
     """
 
     task: str
@@ -62,6 +66,9 @@ class Results:
     sites: dict[str, Scores]
     held: dict[str, int]
     epsilons: dict[str, float]
+    epsilon: float = math.nan
+    noised: float = math.nan
+    without_noise: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; what is not defined, and an infinite ε, becomes null."""
@@ -70,11 +77,12 @@ class Results:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """A run directory, its data loaded again and found to be the same."""
+    """A run directory, its data loaded again and found to be the same, and the account of what it has spent."""
 
     saved: Saved
     task: Task
     plan: Plan
+    account: Account
 
 
 def open_run(directory: Path) -> Opened:
@@ -87,13 +95,14 @@ def open_run(directory: Path) -> Opened:
     if not saved.rounds:
         raise ValueError(f"{directory} holds no finished round, so there is nothing to tell yet; --resume it first")
     forget_what_ended(directory, saved)
-    task = load_source(saved.source)
-    return Opened(saved, task, make_plan(task, saved.method, saved.settings, Ledger(), saved.state))
+    account, task = open_account(directory), load_source(saved.source)
+    return Opened(saved, task, make_plan(task, saved.method, saved.settings, Ledger(), saved.state), account)
 
 
 def results(run: Opened) -> Results:
     """Results of the newest round."""
-    task, saved, record = run.task, run.saved, run.saved.rounds[-1]
+    task, saved, delta = run.task, run.saved, run.saved.settings.delta
+    ledger, total = run.account.ledger, run.account.spent(delta)
     guesses = predictions(task, saved.state.adapter, run.plan, saved.settings.device)
     sites, held, spent = {}, {}, {}
     for number, site in enumerate(task.owners):
@@ -102,11 +111,12 @@ def results(run: Opened) -> Results:
         mine = task.train.owners == number
         held[site] = int(mine.sum()) if task.train.units is None else len(task.train.units[mine].unique())
         [client] = [c for c, shard in enumerate(run.plan.shards) if bool(mine[torch.from_numpy(shard)].any())]
-        spent[site] = float("inf") if record["epsilons"][client] is None else record["epsilons"][client]
+        spent[site] = ledger.epsilon(delta, client, run.plan.run, run.plan.shard)
     overall = scores(task.test.labels, guesses, len(task.classes))
     return Results(
-        task=task.name, method=saved.method.name, round=record["round"], unit=task.unit, delta=saved.settings.delta,
+        task=task.name, method=saved.method.name, round=saved.rounds[-1]["round"], unit=task.unit, delta=delta,
         classes=task.classes, overall=overall, sites=sites, held=held, epsilons=spent,
+        epsilon=total.epsilon, noised=total.noised, without_noise=total.line,
     )  # fmt: skip
 
 
@@ -147,7 +157,8 @@ def text(found: Results) -> str:
     lines += [
         f"{name:<{width}}  {shown(value)}" for name, value in zip(found.classes, found.overall.recalls, strict=True)
     ]
-    return "\n".join(lines)
+    told = f"ε of everything released from this directory: {shown(found.epsilon)} at δ = {found.delta:g}"
+    return "\n".join([*lines, told, *filter(None, [found.without_noise])])
 
 
 def table(

@@ -24,13 +24,14 @@ from lalora_kit.records import RunState, is_record
 from lalora_kit.settings import Settings
 
 SECRET = "secret.json"
+REMEDY = "restore it from a copy, or use a new directory and add the ε that was spent here to what it states, by hand"
 KEY = re.compile("[0-9a-f]{32}")  # of a stream, in hexadecimal digits
 KEPT_STATES = 2
 MOST_STATE = 2**30  # bytes; an adapter of rank 64 on a ViT-B has 4 % of it
 
 
-def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | None) -> None:
-    """One file a round, with a hash of all it says; the states before the last two go."""
+def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | None, mark: Mapping[str, Any]) -> None:
+    """One file a round, with the `mark` of the ledgers and a hash of all it says; states before the last two go."""
     named = {"/".join(key): value.contiguous() for key, value in state.adapter.tensors.items()}
     about = dumps(
         {
@@ -41,7 +42,7 @@ def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | No
             "moves": list(state.moves),
             "told": dict(state.told),
             "record": record,
-            "ledger": ledger_mark(directory / "ledger.jsonl"),
+            "ledger": dict(mark),
         }
     )
     data = safetensors.torch.save(named, {"about": about, "sha256": checksum(about, named)})
@@ -54,6 +55,24 @@ def write_state(directory: Path, state: RunState, record: Mapping[str, Any] | No
 
 def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunState, dict[str, Any] | None]:
     """One state file, checked against its hash and against the ledger; `ValueError` if it is not whole."""
+    values, named = opened(path)
+    check_about(values, path.name, settings)
+    check_ledger(directory / "ledger.jsonl", values["ledger"], f"this state ({path.name})")
+    tensors = {tuple(name.split("/", 1)): value for name, value in named.items()}
+    state = RunState(
+        round=values["round"],
+        adapter=Adapter(tensors, values["scale"]),  # type: ignore[arg-type]
+        identity=values["identity"],
+        machine=values["machine"],
+        secret=read_secret(directory, settings, ended=values["round"] == settings.rounds),
+        moves=tuple((done, name) for done, name in values["moves"]),
+        told=values["told"],
+    )
+    return state, values["record"]
+
+
+def opened(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a state file says and its tensors by name, if its hash is right; nothing else is checked."""
     if path.stat().st_size > MOST_STATE:
         raise ValueError(f"{path.name} is damaged: {path.stat().st_size} bytes are more than any state has")
     try:
@@ -66,20 +85,7 @@ def read_state(path: Path, directory: Path, settings: Settings) -> tuple[RunStat
         raise ValueError(f"{path.name} is damaged: {error}") from error
     if not whole:
         raise ValueError(f"{path.name} is damaged: its content does not match its hash")
-    values = parse_object(about, path.name, "it was not written by this kit")
-    check_about(values, path.name, settings)
-    check_ledger(directory / "ledger.jsonl", values["ledger"])
-    tensors = {tuple(name.split("/", 1)): value for name, value in named.items()}
-    state = RunState(
-        round=values["round"],
-        adapter=Adapter(tensors, values["scale"]),  # type: ignore[arg-type]
-        identity=values["identity"],
-        machine=values["machine"],
-        secret=read_secret(directory, settings, ended=values["round"] == settings.rounds),
-        moves=tuple((done, name) for done, name in values["moves"]),
-        told=values["told"],
-    )
-    return state, values["record"]
+    return parse_object(about, path.name, "it was not written by this kit"), named
 
 
 def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> None:
@@ -96,7 +102,7 @@ def check_about(values: Mapping[str, Any], name: str, settings: Settings) -> Non
         and all(isinstance(m, list) and [type(part) for part in m] == [int, str] and 0 <= m[0] <= done for m in moves),
         "told": is_names(told) and told.keys() == set(TOLD) and all(map(KEY.fullmatch, told.values())),
         "record": (record is None) == (done == 0) and (record is None or is_record(record)),
-        "ledger": isinstance(mark, dict) and type(mark.get("bytes")) is int and isinstance(mark.get("sha256"), str),
+        "ledger": is_mark(mark),
     }
     for part, holds in checks.items():
         if not holds:
@@ -139,18 +145,43 @@ def forget(directory: Path) -> None:
 
 
 def ledger_mark(path: Path) -> dict[str, Any]:
-    """Length and hash of the ledger as it stands: what a state may rely on being there later."""
+    """Length and hash of the ledger's whole lines: what a state may rely on being there later.
+
+    A last line that a crash cut short was never released, and goes with the next charge.
+    """
     data = path.read_bytes() if path.exists() else b""
+    data = data[: data.rfind(b"\n") + 1]
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def check_ledger(path: Path, mark: Mapping[str, Any]) -> None:
+def is_mark(value: object) -> bool:
+    """Whether a value has the form of a mark, with the marks of the ledgers below, if it has any."""
+    return (
+        isinstance(value, dict)
+        and type(value.get("bytes")) is int
+        and isinstance(value.get("sha256"), str)
+        and isinstance(below := value.get("below", {}), dict)
+        and all(isinstance(mark, dict) and "below" not in mark and is_mark(mark) for mark in below.values())
+    )
+
+
+def mark_in(path: Path) -> Mapping[str, Any] | None:
+    """The mark that a state file holds; None if the file is not whole, or another process has just removed it."""
+    try:
+        mark = opened(path)[0].get("ledger")
+    except (ValueError, FileNotFoundError):
+        return None
+    return mark if is_mark(mark) else None
+
+
+def check_ledger(path: Path, mark: Mapping[str, Any], what: str) -> None:
     """Weights without the record of what they cost are refused: the ε spent would be forgotten."""
-    data = path.read_bytes()[: mark["bytes"]] if path.exists() else b""
+    data = path.read_bytes()[: max(0, mark["bytes"])] if path.exists() else b""
     if hashlib.sha256(data).hexdigest() != mark["sha256"]:
+        fault = "does not hold the releases" if data else "holds no release, yet rounds were finished: not those"
         raise ValueError(
-            f"{path} does not hold the releases that this state was built from; without them the ε spent is unknown; "
-            "restore the ledger from a copy, or start anew on other data"
+            f"{path} {fault} that {what} was built from (its mark: {mark['bytes']} bytes, sha256 "
+            f"{mark['sha256'][:12]}); without them the ε spent is unknown; {REMEDY}"
         )
 
 

@@ -1,7 +1,7 @@
 """The statement: what a run's directory promises about privacy, in a paragraph to cite.
 
-Every number comes from the ledger, which holds what was released, not from what was planned. Reading changes no
-file, so a run that is still going on may be asked.
+Every number comes from the ledgers, the directory's own and those below it, which hold what was released, not from
+what was planned. Reading changes no file, so a run that is still going on may be asked.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.checkpoint import COST, read_about
-from lalora_kit.files import read_lines, read_object
-from lalora_kit.privacy import Ledger
-from lalora_kit.privacy.ledger import read
+from lalora_kit.checkpoint import read_about
+from lalora_kit.files import read_object
 from lalora_kit.records import finite_or_null
-from lalora_kit.statefile import check_ledger
+from lalora_kit.spent import LEDGER, open_account
 
 Span = tuple[float, float]
 
@@ -30,10 +28,10 @@ NEIGHBOURS = (
 )
 ADVERSARY = "the server, who sees every client's update and who took part; no client sampling is credited"
 SAMPLING = "Poisson: in each local step each {unit} of a participant is drawn independently"
-COMPOSITION = "the smaller of two upper bounds, PRV and RDP, over every release in the ledger"
+COMPOSITION = "the smaller of two upper bounds, PRV and RDP, over every release in the ledgers"
 TUNING = (
-    "every run in this directory is counted, tuning runs included; runs on the same data that were kept elsewhere, or "
-    "not at all, are not in this ledger and not in this ε"
+    "every run in this directory and below it is counted, tuning runs and baselines included; runs on the same data "
+    "that were kept elsewhere, or not at all, are in no ledger here and not in this ε"
 )
 HARDENING = "not hardened against floating-point or timing attacks"
 SEEDED = "a seed was set: whoever knows it can take the noise away, so the guarantee does not hold against them"
@@ -49,6 +47,8 @@ class Statement:
         task: name of the data set.
         unit: what was drawn and clipped as one: a sample, or a person with all samples.
         epsilon: spent at `delta` by the worst-off sample, over all runs; infinite if any release had no noise.
+        noised: the same over the releases with noise alone.
+        without_noise: the sentence on runs without noise, "" if there was none.
         sample_rates, noise_multipliers, clip_norms: least and largest over all releases.
         steps: most releases by one client of one run.
         releases, runs, clients: how many are on record; a run that moved to another machine counts again.
@@ -70,6 +70,8 @@ class Statement:
     seeded: bool
     accountant: str
     kit: str
+    noised: float
+    without_noise: str
 
     @property
     def private(self) -> bool:
@@ -78,7 +80,7 @@ class Statement:
 
     @property
     def text(self) -> str:
-        """The paragraph to cite."""
+        """The paragraph to cite; a run without noise adds a line of its own."""
         spent = f"ε = {self.epsilon:.4g} at δ = {self.delta:g}, " if self.private else f"{NOT_PRIVATE}. Releases: "
         promise = (
             f"{spent}per {self.say(UNIT)}, where {self.say(NEIGHBOURS)}. The adversary is {ADVERSARY}. Sampling is "
@@ -90,10 +92,11 @@ class Statement:
             f"{self.steps} steps at most by one client of one run; {self.releases} releases by {self.clients} clients "
             f"in {self.runs} {'run' if self.runs == 1 else 'runs'} are charged to this directory. "
         )
-        return (
+        said = (
             f"Task {self.task}: {promise}{charged}Accounting: {COMPOSITION}, by {self.accountant}. Tuning: {TUNING}. "
             f"Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
         )
+        return f"{said}\n{self.without_noise}" if self.without_noise else said
 
     def say(self, words: str) -> str:
         """A sentence about the unit of privacy, with its name."""
@@ -119,27 +122,19 @@ def statement(directory: Path) -> Statement:
     """The statement for what `directory` has released, by all runs of it.
 
     Raises:
-        ValueError: if it holds no run, nothing was released yet, or its ledger is damaged or missing.
+        ValueError: if it holds no run, nothing was released yet, or a ledger of it is damaged, missing or cut short.
     """
-    _, _, settings = read_about(directory)
-    path = directory / "ledger.jsonl"
-    releases = read(path)
-    if (directory / "adapter" / COST).exists():  # weights whose cost is not all there are not spoken for
-        check_ledger(path, read_object(directory / "adapter" / COST, "restore it from a copy")["ledger"])
-    elif not releases:
-        done = read_lines(directory / "rounds.jsonl")
-        raise ValueError(
-            f"{path} holds no release, "
-            + ("yet rounds were finished; restore it from a copy" if done else "so there is nothing to state yet")
-        )
-    ledger = Ledger()
-    ledger.charge(releases)
+    delta = delta_of(directory)
+    account = open_account(directory)
+    releases, cost = account.releases(), account.spent(delta)
+    if not releases:
+        raise ValueError(f"{directory / LEDGER} holds no release, so there is nothing to state yet")
     steps = Counter((release.run, release.client) for release in releases)
     return Statement(
         task=releases[0].task,
         unit=releases[0].unit,
-        epsilon=ledger.epsilon(settings.delta),
-        delta=settings.delta,
+        epsilon=cost.epsilon,
+        delta=delta,
         sample_rates=extent(release.sample_rate for release in releases),
         noise_multipliers=extent(release.noise_multiplier for release in releases),
         clip_norms=extent(release.clip_norm for release in releases),
@@ -147,16 +142,27 @@ def statement(directory: Path) -> Statement:
         releases=len(releases),
         runs=len({release.run for release in releases}),
         clients=len({(release.shard, release.client) for release in releases}),
-        seeded=any(read_about(place)[2].seed is not None for place in kept_runs(directory)),
+        seeded=any(map(may_have_seed, account.runs)),
         accountant=f"opacus {version('opacus')}",
         kit=f"lalora-kit {version('lalora-kit')}",
+        noised=cost.noised,
+        without_noise=cost.line,
     )
 
 
-def kept_runs(directory: Path) -> list[Path]:
-    """The directory and what was set aside in it, where settings are."""
-    places = [directory, *sorted((directory / "runs").glob("*"))]
-    return [place for place in places if (place / "settings.json").exists()]
+def delta_of(directory: Path) -> float:
+    """The δ of the directory's run, or of the last one that was set aside for one that did not come to begin."""
+    earlier = sorted((directory / "runs").glob("*/settings.json"))
+    place = directory if (directory / "settings.json").exists() or not earlier else earlier[-1].parent
+    return read_about(place)[2].delta
+
+
+def may_have_seed(place: Path) -> bool:
+    """Whether a run had a seed; where its settings cannot be read, that it had one is the weaker promise."""
+    try:
+        return read_object(place / "settings.json", "restore it from a copy")["settings"]["seed"] is not None
+    except (ValueError, KeyError, TypeError, OSError):
+        return True
 
 
 def extent(values: Iterable[float]) -> Span:

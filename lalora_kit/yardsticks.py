@@ -1,7 +1,8 @@
 """Yardsticks: what a federated private run is held against: each site alone, the head alone, all data without privacy.
 
-They train on the same private data, so they are not free. Each is a run in a directory of its own beside the run that
-it measures, with its own ledger; asked for again, it is read and not repeated, so nothing is spent twice.
+They train on the same private data, so they are not free. Each is a run in a directory of its own below the run that
+it measures, at the run's own target ε, with a ledger of its own that counts for the directory from then on; asked for
+again, it is read and not repeated, so nothing is spent twice. One has no noise, so no private run follows there.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from typing import Any
 
 import torch
 
-from lalora_kit.checkpoint import load, save_rounds
+from lalora_kit.checkpoint import load, locked, save_rounds
+from lalora_kit.files import dumps, write_atomically
 from lalora_kit.identity import digest
 from lalora_kit.methods import METHODS, Method
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import finite_or_null
-from lalora_kit.results import Opened, Results, Scores, predictions, row, scores, shown
+from lalora_kit.results import Opened, Scores, predictions, row, scores, shown
 from lalora_kit.settings import Settings
+from lalora_kit.spent import LEDGER, SITES, Spent, open_account, spent
 from lalora_kit.tasks import Task
 
 HEAD_ONLY, POOLED = "head-only", "pooled, no privacy"
@@ -32,7 +35,7 @@ class Yardstick:
     """One baseline: its scores on all test samples, on its own site's, and what it cost.
 
     `site` is the owner's name, or "" where all sites took part; `own` is None then. `refused` says why it could not
-    train, and all scores are then None.
+    train or not be told, and all scores are then None; what it released counts even so.
     """
 
     name: str
@@ -51,16 +54,41 @@ def yardsticks(run: Opened, directory: Path, say: Callable[[str], None] = lambda
     """Train, or read, every baseline at the run's own settings; `say` is told before each.
 
     The sites are the owners, or the clients where samples have no owners.
+
+    Raises:
+        ValueError: if a run is going on in the directory, or a ledger of it is not what its mark says.
     """
     home = directory / "baselines" / digest(dict(run.plan.identity))
-    found = []
-    for place, name, site, task, method, settings in planned(run):
-        say(f"{name}{': trained before' if (home / place / 'adapter').exists() else ' ...'}")
+    with locked(directory):
+        open_account(directory).tell(pending="baselines are being trained on the same data: ask `lalora statement`")
         try:
-            found.append(trained(home / place, name, site, task, method, settings, run.task))
-        except ValueError as error:
-            found.append(Yardstick(name, site, None, None, math.nan, str(error)))
-    return found
+            home.mkdir(parents=True, exist_ok=True)
+            write_atomically(home / SITES, dumps({"shard": run.plan.shard, "clients": clients_of(run)}))
+            return [
+                measured(home / place, name, site, task, method, settings, run.task, say)
+                for place, name, site, task, method, settings in planned(run)
+            ]
+        finally:
+            open_account(directory).tell()
+
+
+def measured(
+    place: Path, name: str, site: str, task: Task, method: Method, settings: Settings, whole: Task,
+    say: Callable[[str], None],
+) -> Yardstick:  # fmt: skip
+    """One baseline; what keeps it from being told is told in its place, with the ε that it has spent all the same."""
+    say(f"{name}{': trained before' if (place / 'adapter').exists() else ' ...'}")
+    try:
+        return trained(place, name, site, task, method, settings, whole)
+    except ValueError as error:
+        cost = spent(place, settings.delta).epsilon if (place / LEDGER).exists() else 0.0
+        return Yardstick(name, site, None, None, cost, str(error))
+
+
+def clients_of(run: Opened) -> list[int]:
+    """The client of the run that holds each site's samples."""
+    holds = [set(map(int, shard)) for shard in run.plan.shards]
+    return [next(c for c, held in enumerate(holds) if int(index[0]) in held) for index in sites(run).values()]
 
 
 Planned = tuple[str, str, str, Task, Method, Settings]
@@ -106,37 +134,33 @@ def trained(
     """One baseline, begun or gone on with in its place, and scored."""
     for _ in save_rounds(task, method, settings, place, resume=(place / "settings.json").exists()):
         pass
-    saved = load(place)
+    saved, total = load(place), spent(place, settings.delta)
     plan = make_plan(task, method, settings, Ledger(), saved.state)
     guesses, classes = predictions(task, saved.state.adapter, plan, settings.device), len(task.classes)
     own = None
     if site in whole.owners and whole.test.owners is not None:
         own = scores(task.test.labels, guesses, classes, whole.test.owners == whole.owners.index(site))
-    spent = saved.rounds[-1]["epsilon"]
-    return Yardstick(
-        name, site, scores(task.test.labels, guesses, classes), own, math.inf if spent is None else spent
-    )  # fmt: skip
+    return Yardstick(name, site, scores(task.test.labels, guesses, classes), own, total.epsilon)
 
 
-def cost(found: Results, measured: list[Yardstick], epsilon: float) -> str:
-    """What a unit of the worst-off site has spent with every baseline counted, by simple addition."""
-    head = next((y.epsilon for y in measured if y.name == HEAD_ONLY and not y.refused), 0.0)
-    alone = max((y.epsilon for y in measured if y.site and not y.refused), default=0.0)
-    total, parts = epsilon + head + alone, 1 + (head > 0) + (alone > 0)
+def cost(unit: str, total: Spent) -> str:
+    """What a unit of the worst-off site has spent with every baseline counted."""
     return (
-        f"these trained on the same private data, each with a ledger of its own: with head-only and a site's own run a "
-        f"{found.unit} has spent up to ε = {shown(total)} at δ = {parts * found.delta:g} (simple addition). The pooled "
-        "run has no noise: nothing that is told of it is private."
+        f"these trained on the same private data, each with a ledger of its own: a {unit} has spent up to "
+        f"ε = {shown(total.noised)} at δ = {total.delta:g} by everything that was released from this directory with "
+        "noise. The pooled run has no noise: nothing that is told of it is private, and no private run is granted in "
+        f"this directory from now on. {total.line}".rstrip()
     )
 
 
-def text(found: Results, measured: list[Yardstick], epsilon: float) -> str:
+def text(unit: str, measured: list[Yardstick], total: Spent) -> str:
     """A line a baseline, and what they cost."""
     lines = [f"{'baseline':<20}{'test':>7}{'accuracy':>10}{'balanced':>10}{'ε':>8}{'accuracy on its own site':>27}"]
     for y in measured:
         if y.overall is None:
-            lines.append(f"{y.name[:19]:<20} could not train: {y.refused}")
+            counted = f" (ε = {shown(y.epsilon)} is spent on it, and counted)" if y.epsilon else ""
+            lines.append(f"{y.name[:19]:<20} could not train{counted}: {y.refused}")
         else:
             own = "" if y.own is None else f"{shown(y.own.accuracy)} of {y.own.samples}"
             lines.append(f"{row(y.name, y.overall)}{shown(y.epsilon):>8}{own:>27}")
-    return "\n".join([*lines, cost(found, measured, epsilon)])
+    return "\n".join([*lines, cost(unit, total)])

@@ -50,6 +50,7 @@ ORDER = [
         "local",
         "federated",
         "statefile",
+        "spent",
         "checkpoint",
         "statement",
         "results",

@@ -16,6 +16,7 @@ import torch
 
 from lalora_kit.cli import main
 from lalora_kit.results import Results, Scores, open_run, results, scores, text
+from lalora_kit.spent import Spent, spent
 from lalora_kit.yardsticks import cost
 from tests.own_data import records, write_csv, write_images
 
@@ -44,7 +45,7 @@ def test_the_text_has_a_dash_where_there_is_nothing_to_tell():
     assert lines[2].split() == ["a", "4", "0.500", "0.500", "3.000", "9"]
     assert lines[3].split() == ["b", "0", "–", "–", "∞", "2"]
     assert found.to_json()["sites"]["b"]["accuracy"] is None
-    assert cost(found, [], 3.0).count("ε = 3.000 at δ = 1e-05") == 1
+    assert cost("patient", Spent(3.0, 3.0, 1e-5, ())).count("ε = 3.000 at δ = 1e-05") == 1
 
 
 def lalora(monkeypatch, capsys, *words: str) -> tuple[int, str, str]:
@@ -124,10 +125,10 @@ def test_baselines_are_kept_and_charged_apart(monkeypatch, capsys, tmp_path):
     assert len(written) == 4
     code, again, told = lalora(monkeypatch, capsys, "report", str(out), "--baselines")
     assert told.count("trained before") == 4 and "nothing that is told of it is private" in again
-    assert "ε = 8.9" in again and "at δ = 0.03" in again
+    total = spent(out, 1e-2)
+    assert f"ε = {total.noised:.3f} at δ = 0.01" in again and 3 < total.noised < 9 and total.epsilon == math.inf
     assert {path: path.read_bytes() for path in written} == written
     assert results(open_run(out)).sites == {}
     (home / "alone-0001" / "ledger.jsonl").unlink()  # weights whose cost is forgotten are not told of
-    code, again, _ = lalora(monkeypatch, capsys, "report", str(out), "--baselines")
-    lines = {line[:14]: line[14:].split() for line in again.splitlines()}
-    assert code == 0 and lines["client 2 alone"][:3] == ["could", "not", "train:"] and lines["client 1 alone"][0] == "4"
+    code, again, err = lalora(monkeypatch, capsys, "report", str(out), "--baselines")
+    assert (code, again) == (2, "") and "alone-0001/ledger.jsonl holds no release, yet rounds were finished" in err
