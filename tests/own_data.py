@@ -34,9 +34,9 @@ def write_csv(path: Path, rows: list[dict[str, str]] | None = None) -> Path:
     return path
 
 
-def write_images(root: Path, each: int = 10, classes: tuple[str, ...] = ("dark", "hell äöü")) -> Path:
+def write_images(root: Path, each: int = 10, classes: tuple[str, ...] = ("dark", "hell äöü"), seed: int = 0) -> Path:
     """Folders of noise in colour, one a class, the second brighter; not square, and of unequal size."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for number, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for i in range(each):

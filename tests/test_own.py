@@ -147,7 +147,7 @@ def test_images_become_bytes_at_the_backbones_size(tmp_path):
 def test_a_test_folder_is_the_test_part(tmp_path):
     root = tmp_path / "own"
     write_images(root / "train", each=4)
-    write_images(root / "test", each=3)
+    write_images(root / "test", each=3, seed=1)
     task = from_images(root)
     assert (len(task.train), len(task.test)) == (8, 6) and "for testing: test/" in task.description
     (root / "test" / "dark").rename(root / "test" / "night")

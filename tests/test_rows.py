@@ -82,7 +82,7 @@ def test_a_persons_column_that_repeats_needs_a_unit(name):
     check_persons({name: ["7", "8", "", ""]}, None, "f")  # none repeats; no id is nobody's
 
 
-@pytest.mark.parametrize("name", ["idea", "identity", "username2", "side", "width", "subjective", "paid"])
+@pytest.mark.parametrize("name", ["idea", "identity", "userland2", "side", "width", "subjective", "paid"])
 def test_other_columns_may_repeat(name):
     check_persons({name: ["7", "7"]}, None, "f")
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lalora_kit.checks import near
 from lalora_kit.tasks.arrays import lonely_owners, shared_units
+from lalora_kit.tasks.persons import ID, PERSON, speaks_of
+from lalora_kit.tasks.spelling import composed, is_empty, look_alikes
 
-#: Column names that speak of a person, after `PatientID` became `patient_id`.
-PERSON = re.compile(r"(^|_)(id|ids|patients?|subjects?|persons?|people|authors?|users?|speakers?)(_|$)")
 ROW = "row"  # `--unit row`: every row is a person of its own
 #: One group of samples in five is held back for testing; the third, so that a class of two keeps both for training.
 FIRST_TEST, TEST_ONE_IN = 2, 5
@@ -48,13 +47,15 @@ def hashed(content: bytes) -> str:
 
 def bad_rows(rows: Rows) -> list[str]:
     """What is wrong, a line a row: no label, owner or unit; an owner with one sample; a unit with two owners."""
-    bad = [
-        f"{place} has no {what}"
-        for what, column in (("label", rows.labels), ("owner", rows.owners), (rows.unit, rows.units))
-        if column is not None
-        for place, value in zip(rows.places, column, strict=True)
-        if not value
-    ]
+    bad: list[str] = []
+    for what, column in (("label", rows.labels), ("owner", rows.owners), (rows.unit, rows.units)):
+        if column is None:
+            continue
+        named = list(zip(rows.places, column, strict=True))
+        bad += [f"{place} has no {what}" for place, value in named if is_empty(value)]
+        bad += [f"{place} has a {what} of several lines ({value[:40]!r}); was a quote left open?"
+                for place, value in named if len(value.splitlines()) > 1]  # fmt: skip
+        bad += look_alikes(column, what, rows.places.__getitem__)
     if rows.owners is not None:
         bad += lonely_owners(rows.owners, rows.places.__getitem__)
         if rows.units is not None:
@@ -62,32 +63,56 @@ def bad_rows(rows: Rows) -> list[str]:
     return bad
 
 
+def shared_with_test(rows: Rows, count: int, bad: Sequence[str] = ()) -> list[str]:
+    """Test samples, those from `count` on, that are in training too, by content or by unit: a line each.
+
+    What is in training is protected and what is in testing is told as it is; so none may be both. Places that open a
+    line of `bad` have no content to compare.
+    """
+    first = dict(zip(reversed(rows.contents[:count]), reversed(rows.places[:count]), strict=True))
+    train = set((rows.units or ())[:count])
+    found = []
+    for row in range(count, len(rows.places)):
+        place, other = rows.places[row], first.get(rows.contents[row])
+        if other is not None and not any(said.startswith((f"{place} ", f"{other} ")) for said in bad):
+            found.append(f"{place} is the same as {other}, which is in training")
+        if rows.units is not None and rows.units[row] in train:
+            found.append(f"{place} is of {rows.unit} {rows.units[row]!r}, who is in train too")
+    return found
+
+
 def column_of(columns: Mapping[str, Sequence[str]], name: str, option: str, where: str) -> Sequence[str]:
-    """The column that an option names; `ValueError` with the nearest names otherwise."""
+    """The column that an option names, composed (see `spelling`); `ValueError` with the nearest names otherwise."""
+    name = composed(name)
     if name not in columns:
         raise ValueError(
             f"--{option} {name!r} is no column of {where}; {near(name, columns)}its columns are {', '.join(columns)}"
         )
-    return columns[name]
+    return [composed(value) for value in columns[name]]
 
 
 def check_persons(columns: Mapping[str, Sequence[str]], owner: str | None, where: str) -> None:
-    """Refuse where a column looks like a person's id, its values repeat, and no unit of privacy is named.
+    """Refuse where a column's name speaks of a person, its values repeat, and no unit of privacy is named.
 
     A column that names the owners may speak of ids (`hospital_id`), but not of persons.
     """
+    repeated: list[tuple[str, str, str, int]] = []
     for name, values in columns.items():
-        spoken = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).lower()
-        found = PERSON.search(spoken)
-        if not found or (name == owner and found[2].startswith("id")):
+        speaks = speaks_of(name)
+        if not speaks or (speaks == ID and name == owner):
             continue
-        value, most = Counter(filter(None, values)).most_common(1)[0] if any(values) else ("", 0)
+        value, most = Counter(filter(None, map(composed, values))).most_common(1)[0] if any(values) else ("", 0)
         if most > 1:
-            raise ValueError(
-                f"{where} has a column {name!r} whose values repeat ({value!r} stands in {most} rows), and no unit of "
-                "privacy is named: ε would hold for one row, not for a person with several; give --unit "
-                f"{name}, or --unit {ROW} where every row is a person of its own"
-            )
+            repeated.append((speaks, name, value, most))
+    if repeated:
+        _, name, value, most = next((found for found in repeated if found[0] == PERSON), repeated[0])
+        others = [repr(found[1]) for found in repeated if found[1] != name]
+        too = f" (so do those of {', '.join(others)})" if others else ""
+        raise ValueError(
+            f"{where} has a column {name!r} whose values repeat{too} ({value!r} stands in {most} rows), and no unit of "
+            "privacy is named: ε would hold for one row, not for a person with several; give --unit "
+            f"{name or 'COLUMN, once that column has a name'}, or --unit {ROW} where every row is a person of its own"
+        )
 
 
 def divide(rows: Rows) -> tuple[list[int], list[int]]:
