@@ -21,6 +21,8 @@ Loss = Callable[[Sequence[Tensor]], Tensor]
 
 
 BASIS = 20  # vectors that Lanczos keeps
+SHIFT = 0.61803  # of the spectrum's scale: no special number, so that no eigenvalue lies just there
+FLOOR = 1e-6  # a λ below this share of the spectrum's scale is told to that scale's tolerance
 WHICH = {"largest": "LA", "smallest": "SA"}
 NAMES = {"largest": "λ_max", "smallest": "λ_min"}
 
@@ -105,9 +107,10 @@ def lanczos(
             low = float(exact[0]) if smallest else math.nan
             return Sharpness(float(exact[-1]), low, 0.0, counted.spent)
         start = generator.standard_normal(size)
-        if not counted(start).any():  # a random direction sees every matrix but the one of zeros
+        scale = float(np.linalg.norm(counted(start)) / np.linalg.norm(start))  # about the mean square of all λ, rooted
+        if scale == 0:  # a random direction sees every matrix but the one of zeros
             return Sharpness(0.0, 0.0 if smallest else math.nan, 0.0, counted.spent)
-        ends = {end: extreme(counted, start, end, most_products, tolerance) for end in asked}
+        ends = {end: extreme(counted, start, scale, end, most_products, tolerance) for end in asked}
     except NotFinite:
         return Sharpness(math.nan, math.nan, math.nan, counted.spent, "a product with the Hessian is not finite")
     missing = [NAMES[end] for end in asked if math.isnan(ends[end][0])]
@@ -136,16 +139,30 @@ class Counted:
 
 
 def extreme(
-    product: Counted, start: np.ndarray, end: str, most_products: int, tolerance: float
+    product: Counted, start: np.ndarray, scale: float, end: str, most_products: int, tolerance: float
 ) -> tuple[float, float]:
-    """An end of the spectrum and the norm of its residual ‖H·v − λ·v‖; NaN where it does not converge."""
-    operator = LinearOperator((len(start), len(start)), matvec=product, dtype=np.float64)
-    restarts = max(1, (most_products - BASIS) // (BASIS // 2))  # the first fills the basis, each later one half of it
-    try:
-        values, vectors = eigsh(
-            operator, k=1, which=WHICH[end], v0=start, ncv=BASIS, maxiter=restarts, tol=tolerance
-        )  # fmt: skip
-    except ArpackNoConvergence:
-        return math.nan, math.nan
-    value, vector = float(values[0]), vectors[:, 0]
-    return value, float(np.linalg.norm(product(vector) - value * vector))
+    """An end of the spectrum and the norm of its residual ‖H·v − λ·v‖; NaN where it does not converge.
+
+    ARPACK first multiplies its start by the matrix, which would hide an end at 0 (a flat direction) from it, and it
+    stops by an error relative to what it sees. So it is given H + SHIFT·scale·I, and is asked again, more strictly, as
+    long as the residual is too large for λ itself.
+    """
+    shift = SHIFT * scale
+    shape = (len(start), len(start))
+    operator = LinearOperator(shape, matvec=lambda v: product(v) + shift * v.ravel(), dtype=np.float64)
+    strict, spent = tolerance, product.spent
+    while (left := most_products - (product.spent - spent)) >= BASIS:
+        restarts = max(1, (left - BASIS) // (BASIS // 2))  # the first fills the basis, each later one half of it
+        try:
+            values, vectors = eigsh(
+                operator, k=1, which=WHICH[end], v0=start, ncv=BASIS, maxiter=restarts, tol=strict
+            )  # fmt: skip
+        except ArpackNoConvergence:
+            break
+        value, vector = float(values[0]) - shift, vectors[:, 0]
+        error = float(np.linalg.norm(product(vector) - value * vector))
+        needed = tolerance * max(abs(value), FLOOR * scale)
+        if error <= needed or strict == 0:
+            return value, error
+        strict = 0.5 * min(strict, needed / abs(value + shift))
+    return math.nan, math.nan
