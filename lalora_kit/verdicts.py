@@ -94,12 +94,12 @@ def excluded(effect: Effect) -> str:
 
 
 def outwards(size: float) -> str:
-    """A positive size to two digits, rounded up.
+    """A positive size to three digits, rounded up.
 
-    >>> outwards(9.7012), outwards(0.36), outwards(140.2)
-    ('9.8', '0.36', '150')
+    >>> outwards(9.7012), outwards(0.36), outwards(1402.0)
+    ('9.71', '0.36', '1410')
     """
-    return f"{float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(repr(float(size)))):g}"
+    return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(float(size)))):g}"
 
 
 def base(arm: str) -> tuple[str, float]:
