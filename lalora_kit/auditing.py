@@ -107,7 +107,7 @@ class AuditResult:
             verdict = "not contradicted, and nothing could have contradicted it here"
         return (
             f"{self.method}: ε_lower {found} at {100 * self.confidence:g} % confidence; "
-            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {'; '.join(filter(None, [verdict, self.limit]))}"
+            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {verdict}{self.limit and '; '}{self.limit}"
         )
 
 

@@ -167,7 +167,8 @@ def finish(
     for statement in exact:
         typer.echo(f"{statement.text:<{width}}  {statement.verdict:<{words}}{statement.found}")
     if rows:
-        typer.echo(f"all {rows[0].best.among} intervals of this table hold together at 95 %; the verdicts are read off them")
+        among = rows[0].best.among
+        typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")
     ends = ", ".join(at_an_end(rows, rates)) or "none"
     typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

@@ -127,9 +127,9 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
             if key in style or key in data:
                 merged[key] = {**style.get(key, {}), **data.get(key, {})}
         figure.add_trace((go.Bar if kind == 0 else go.Scatter)(**merged), part + 1, 1)
-    for place, (axis, part) in enumerate(groups, start=1):
-        line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
-        figure.update_xaxes(title_text=axis, range=span(part), **line, row=place)
+    line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
+    for place, (axis, drawn) in enumerate(groups, start=1):
+        figure.update_xaxes(title_text=axis, range=span(drawn), **line, row=place)
         figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
     height = 300 + 27 * len(rows)
     figure.update_layout(

@@ -51,7 +51,8 @@ class Sharpness:
 
     def __str__(self) -> str:
         ends = {"λ_max": self.largest, "λ_min": self.smallest}
-        return "; ".join([*(f"{name} {x:.4g}" for name, x in ends.items() if math.isfinite(x)), *filter(None, [self.said])])
+        told = [f"{name} {value:.4g}" for name, value in ends.items() if math.isfinite(value)]
+        return "; ".join([*told, self.said] if self.said else told)
 
 
 def hessian_product(parts: Sequence[Loss], point: Sequence[Tensor]) -> Product:
@@ -114,7 +115,7 @@ def lanczos(
     except NotFinite:
         return Sharpness(math.nan, math.nan, math.nan, counted.spent, "a product with the Hessian is not finite")
     missing = [NAMES[end] for end in asked if math.isnan(ends[end][0])]
-    said = f"{' and '.join(missing)} did not converge to {tolerance:g} of itself; allow more than {most_products} products"
+    said = f"{' and '.join(missing)} did not converge to {tolerance:g}; allow more than {most_products} products"
     (largest, error), (low, _) = ends["largest"], ends.get("smallest", (math.nan, math.nan))
     return Sharpness(largest, low, error, counted.spent, said if missing else "")
 

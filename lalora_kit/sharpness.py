@@ -63,7 +63,7 @@ def sharpness(
     tolerance: float = 1e-3,
     smallest: bool = True,
 ) -> Sharpness:
-    """λ_max and λ_min of the loss over a split, in the space of the named tensors; NaN and a sentence where an end fails.
+    """λ_max and λ_min of the loss over a split, in the space of the named tensors; NaN and a sentence where one fails.
 
     Args:
         engine: its `max_samples` bounds memory; results do not depend on it.
