@@ -20,7 +20,7 @@ Product = Callable[[Tensor], Tensor]
 Loss = Callable[[Sequence[Tensor]], Tensor]
 
 
-BASIS = 20  # vectors that Lanczos keeps
+BASIS = 14  # vectors that Lanczos keeps
 SHIFT = 0.61803  # of the spectrum's scale: no special number, so that no eigenvalue lies just there
 FLOOR = 1e-6  # a λ below this share of the spectrum's scale is told to that scale's tolerance
 WHICH = {"largest": "LA", "smallest": "SA"}
@@ -89,8 +89,8 @@ def lanczos(
 ) -> Sharpness:
     """Extreme eigenvalues of the symmetric `(size, size)` matrix behind `product`, by ARPACK's restarted Lanczos.
 
-    Each end is told when it has converged by itself: the residual is at most tolerance · |λ|. A matrix of up to 20
-    rows is written out, one product a column, and is exact. Memory is 20 vectors.
+    Each end is told when it has converged by itself: the residual is at most tolerance · |λ|. A matrix of up to 14
+    rows is written out, one product a column, and is exact. Memory is 14 vectors.
 
     Args:
         product: v `(size,)` in float64 -> H·v.
