@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lalora_kit.effects import effect_at
 from lalora_kit.grid import AXES, RATE, SEEDS, cell
 from lalora_kit.lesson import epsilon_text
 from lalora_kit.methods import Method
@@ -68,7 +69,8 @@ def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) 
 class Gain:
     """Mean difference between two lines over the seeds that both have, in points, and half its 95 % interval.
 
-    `among` says how many such differences are looked at together; each interval is widened for it (Bonferroni).
+    `among` says how many such differences are looked at together; each interval is widened for it (Bonferroni). NaN
+    stands for no interval: one seed, or the same difference in every seed, which leaves no spread to judge by.
     """
 
     points: float
@@ -87,6 +89,8 @@ class Gain:
         if self.seeds < LEAST_SEEDS:
             return f"{self.points:+.1f} points ({self.seeds} seed{'s' * (self.seeds > 1)}: too few to tell)"
         share = "95 %" if self.among == 1 else f"95 % over all {self.among}"
+        if math.isnan(self.margin):
+            return f"{self.points:+.1f} points (the same in {self.seeds} seeds: no spread to tell by)"
         word = "clear" if self.clear else "not clear"
         return f"{self.points:+.1f} ± {self.margin:.1f} points ({share}, {self.seeds} seeds): {word}"
 
@@ -103,14 +107,8 @@ def gain(
     """How much the final accuracy of `one` is above that of `other`, at a rate each, seed by seed."""
     pairs = [(cell(one, RATE, rates[0], seed), cell(other, RATE, rates[1], seed)) for seed in seeds]
     differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
-    count = len(differences)
-    mean = statistics.fmean(differences) if count else math.nan
-    if count < 2:
-        return Gain(mean, math.nan, count, among)
-    from scipy.stats import t
-
-    width = float(t.ppf(1 - 0.025 / among, count - 1))
-    return Gain(mean, width * statistics.stdev(differences) / math.sqrt(count), count, among)
+    effect = effect_at(differences, among)
+    return Gain(effect.mean, effect.margin, effect.seeds, among)
 
 
 def cliff(runs: Runs, series: str) -> float:

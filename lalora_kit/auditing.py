@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lalora_kit.bounds import lower_bound
+from lalora_kit.bounds import fewest_trials, lower_bound
 from lalora_kit.canaries import Server, ordinary_task, with_canaries
 from lalora_kit.checks import counting, number, require
 from lalora_kit.federated import federated_rounds
@@ -32,6 +32,7 @@ from lalora_kit.settings import Settings
 Rounds = Callable[..., Iterator[Round]]
 
 LEAST_TRIALS, MOST_TRIALS = 100, 1_000_000
+CONFIDENCE = 0.99  # that a bound holds
 CROWD = 500  # clients that run together; time and memory of a round grow with its square
 CHUNK = 2048  # samples at once: bounds memory, changes no result
 RATE = 0.01  # learning rates: the model moves, and a canary stays a surprise to it
@@ -79,17 +80,34 @@ class AuditResult:
         """Whether the bound is above the ledger's ε: then one of the two is wrong."""
         return self.epsilon_lower > self.epsilon
 
+    @property
+    def limit(self) -> str:
+        """Where the trials end what can be seen, and how many more would see further; empty where they do not."""
+        if not self.saturated and self.ceiling > self.epsilon:
+            return ""
+        said = f"this audit cannot tell above {self.ceiling:.2f}"
+        if self.contradicts:
+            return said
+        enough = trials_needed(self.epsilon, self.delta, self.confidence)
+        if enough is None or 2 * self.trials > MOST_TRIALS:
+            return f"{said}, and the {MOST_TRIALS:,} trials that an audit may have are too few for more"
+        return f"{said}: more trials are needed ({max(enough, 2 * self.trials):,} or more)"
+
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, without the trials' scores."""
         shown = {name: value for name, value in vars(self).items() if name not in ("scores", "held")}
-        return finite_or_null({**shown, "contradicts": self.contradicts})
+        return finite_or_null({**shown, "contradicts": self.contradicts, "limit": self.limit})
 
     def __str__(self) -> str:
         found = f"≥ {self.epsilon_lower:.2f} (saturated)" if self.saturated else f"{self.epsilon_lower:.2f}"
-        verdict = "CONTRADICTED" if self.contradicts else "not contradicted, which proves nothing"
+        verdict = "not contradicted, which proves nothing"
+        if self.contradicts:
+            verdict = "CONTRADICTED"
+        elif self.ceiling <= self.epsilon:
+            verdict = "not contradicted, and nothing could have contradicted it here"
         return (
             f"{self.method}: ε_lower {found} at {100 * self.confidence:g} % confidence; "
-            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {verdict}"
+            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {verdict}{self.limit and '; '}{self.limit}"
         )
 
 
@@ -100,7 +118,7 @@ def audit(
     delta: float = 1e-3,
     trials: int = 2000,
     seed: int | None = None,
-    confidence: float = 0.99,
+    confidence: float = CONFIDENCE,
     sample_rate: float = 1.0,
     rounds: Rounds = federated_rounds,
 ) -> AuditResult:
@@ -153,6 +171,15 @@ def audit(
         scores=scores,
         held=held,
     )
+
+
+def trials_needed(epsilon: float, delta: float, confidence: float) -> int | None:
+    """The fewest virtual clients that could contradict ε, all of them told apart; None if `MOST_TRIALS` could not.
+
+    Half of them are in each world, and half of those are counted.
+    """
+    counted = fewest_trials(epsilon, delta, confidence, MOST_TRIALS // 4)
+    return None if counted is None else max(LEAST_TRIALS, 4 * counted)
 
 
 class Attacked(NamedTuple):

@@ -8,6 +8,7 @@ al., arXiv 2006.07709; Nasr et al., arXiv 2101.04535).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,22 @@ def epsilon_bound(
         low = np.where(hits == 0, 0.0, beta.ppf(share, hits, trials - hits + 1))
         high = np.where(false_alarms == others, 1.0, beta.ppf(1 - share, false_alarms + 1, others - false_alarms))
     return np.log(np.maximum((low - delta) / high, 1.0))
+
+
+def fewest_trials(epsilon: float, delta: float, confidence: float, most: int) -> int | None:
+    """How many counted trials in each world could show more than ε, all of them right; None if `most` could not.
+
+    >>> fewest_trials(4.5, 1e-3, 0.99, 1_000_000)
+    481
+    """
+
+    def shows(trials: int) -> bool:
+        right, none = np.array(trials), np.array(0)
+        return float(epsilon_bound(right, trials, none, trials, delta, confidence)) > epsilon
+
+    if not shows(most):
+        return None
+    return bisect_left(range(1, most + 1), True, key=shows) + 1
 
 
 def lower_bound(inside: np.ndarray, outside: np.ndarray, delta: float, confidence: float) -> Bound:

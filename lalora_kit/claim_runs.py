@@ -175,11 +175,11 @@ def as_records(rows: Iterable[Row], exact: Iterable[Exact] = ()) -> list[dict[st
             "source": claim.source, "epsilon": claim.epsilon,
         }  # fmt: skip
         for name, measured in (("equal", row.equal), ("best", row.best), ("control", row.control)):
-            record |= {f"{name}_{key}": value for key, value in asdict(measured).items() if key != "p_as_large"}
+            record |= {f"{name}_{key}": value for key, value in asdict(measured).items() if key != "among"}
         record |= {
             "rate_one": row.rates[0], "rate_other": row.rates[1], "control": claim.control,
-            "p_equal_holm": row.p_equal, "p_best_holm": row.p_best, "p_as_large_holm": row.p_as_large,
-            "head_only": row.head_only, "verdict": row.verdict, "settles": SETTLES, "authors_reply": None,
+            "intervals_together": row.best.among, "head_only": row.head_only, "verdict": row.verdict,
+            "settles": SETTLES, "authors_reply": None,
         }  # fmt: skip
         records.append(record)
     for statement in exact:

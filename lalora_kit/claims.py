@@ -38,8 +38,11 @@ def difference_of(key: str) -> Callable[[Line, Line], float]:
 
 
 def lower(key: str) -> Callable[[Line, Line], float]:
-    """ln(other / one) of a probe: how much lower it is; NaN where it is undefined."""
-    return lambda one, other: math.log(other[key] / one[key]) if min(one[key], other[key]) > 0 else math.nan
+    """ln(other / one) of a probe: how much lower it is; NaN where it is undefined or has no logarithm."""
+    return lambda one, other: (
+        math.log(other[key] / one[key]) if None not in (one[key], other[key]) and min(one[key], other[key]) > 0
+        else math.nan
+    )  # fmt: skip
 
 
 POINTS = Unit("points of accuracy", points, 2.0)
@@ -71,6 +74,11 @@ class Claim:
     def epsilons(self) -> tuple[float, ...]:
         """Where it needs runs."""
         return (self.epsilon,) if self.less is None else (self.epsilon, self.less)
+
+    @property
+    def at_stake(self) -> float:
+        """The effect that is to be excluded: the paper's, or the least that would matter."""
+        return self.paper if self.paper is not None and self.paper > 0 else self.unit.least
 
     @property
     def arms(self) -> tuple[str, str]:

@@ -57,11 +57,17 @@ class ClaimsPanel(Panel):
         return Shown(
             forest_data(rows, values["rates"]),
             forest_title(rows, values["rates"], values["seeds"]),
-            "Fewer seeds widen the grey zone; a verdict that flips with one seed was never one.",
+            "Fewer seeds widen the grey zone, beyond the picture's frame with two or three; the scale stays. A verdict "
+            "that flips with one seed was never one.",
             [("seeds", str(values["seeds"])), ("drawn", LABELS[values["rates"]]),
              ("widest grey zone", f"±{widest:.1f} points")],
         )  # fmt: skip
 
     def draw(self, values: Values) -> go.Figure:
         """The forest plot."""
-        return forest_figure(self.rows(values["seeds"]), values["rates"], values["seeds"])
+        figure = forest_figure(self.rows(len(self.seeds)), values["rates"], len(self.seeds))  # sets the scale
+        data = forest_data(self.rows(values["seeds"]), values["rates"])
+        for trace, changed in zip(figure.data, data, strict=True):
+            trace.update(changed)
+        title = forest_title(self.rows(values["seeds"]), values["rates"], values["seeds"])
+        return figure.update_layout(title_text=title)

@@ -156,15 +156,19 @@ def finish(
         typer.echo(json.dumps(as_records(rows, exact)))
         return
     width = max(map(len, [*(row.claim.text for row in rows), *(statement.text for statement in exact)]))
+    words = max(map(len, [*(row.verdict for row in rows), *(statement.verdict for statement in exact)])) + 2
     for row in rows:
         figures = "  ".join(
             f"{name} {effect.mean:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
             for name, effect in (("equal", row.equal), ("best", row.best), ("control", row.control))
             if math.isfinite(effect.mean)
         )
-        typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<34}{figures}  ({row.claim.unit.name})")
+        typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<{words}}{figures}  ({row.claim.unit.name})")
     for statement in exact:
-        typer.echo(f"{statement.text:<{width}}  {statement.verdict:<34}{statement.found}")
+        typer.echo(f"{statement.text:<{width}}  {statement.verdict:<{words}}{statement.found}")
+    if rows:
+        among = rows[0].best.among
+        typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")
     ends = ", ".join(at_an_end(rows, rates)) or "none"
     typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -168,7 +169,7 @@ def pool(
         typer.echo(json.dumps(pooled.to_json()))
         return
     for name, effect in pooled.effects.items():
-        span = f" [{effect.low:.4g}, {effect.high:.4g}]" if effect.seeds > 1 else ""
+        span = f" [{effect.low:.4g}, {effect.high:.4g}]" if math.isfinite(effect.low) else ""
         typer.echo(f"{name or pooled.notebook}: {figure} {effect.mean:.4g}{span}, seeds: {effect.seeds}")
     for sentence in pooled.left_out:
         typer.echo(f"left out: {sentence}", err=True)

@@ -1,4 +1,7 @@
-"""The forest plot of the claims: each effect with its interval, beside what these seeds could not have shown."""
+"""The forest plot of the claims: each effect with its interval, beside what these seeds could not have shown.
+
+The intervals drawn are those that decide the verdicts (`lalora_kit.effects`).
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,31 @@ MODES = ("best", "equal")
 VERDICTS = {
     "holds": ("#009E73", "circle"),
     "holds only": ("#E69F00", "circle-open"),
+    "the opposite holds": ("#D55E00", "x"),
+    "the opposite holds only": ("#D55E00", "x-open"),
     "ruled out": ("#0072B2", "square"),
+    "no gain": ("#0072B2", "square-open"),
     "too few": ("#222222", "diamond-open"),
+    "no verdict": ("#222222", "line-ns-open"),
 }
 UNITS = ("points of accuracy", "c_W", "ln of the ratio")
 AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")
 
 
+def kind_of(verdict: str) -> str:
+    """How a verdict begins, as `VERDICTS` names it."""
+    return next(start for start in sorted(VERDICTS, key=len, reverse=True) if verdict.startswith(start))
+
+
 def verdict_look(verdict: str) -> tuple[str, str]:
     """Colour and marker of a verdict."""
-    return next(VERDICTS[start] for start in sorted(VERDICTS, key=len, reverse=True) if verdict.startswith(start))
+    return VERDICTS[kind_of(verdict)]
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How many rows got a verdict of each kind, in the order of `VERDICTS`."""
+    kinds = [kind_of(row.verdict) for row in rows]
+    return {kind: kinds.count(kind) for kind in VERDICTS}
 
 
 def parts(rows: Sequence[Row]) -> list[list[Row]]:
@@ -65,14 +83,24 @@ def none_if_nan(value: float) -> float | None:
 
 def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
     """How many claims got which verdict."""
-    counts = {start: sum(row.verdict.startswith(start) for row in rows) for start in VERDICTS}
-    counts["holds"] -= counts["holds only"]
+    found = counts(rows)
     where = "each at its best rate" if mode == "best" else "at equal rate"
+    at_equal = found["holds only"] + found["the opposite holds only"]
     return (
-        f"{counts['holds']} of {len(rows)} hold, {counts['holds only']} only at equal rate, "
-        f"{counts['ruled out']} ruled out above x, {counts['too few']} undecided"
-        f"<br><sup>{seeds} seeds; drawn: effects {where}</sup>"
+        f"{found['holds']} of {len(rows)} hold, of {found['the opposite holds']} the opposite; "
+        f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above x, "
+        f"{found['too few'] + found['no verdict']} undecided"
+        f"<br><sup>{seeds} seeds; drawn: effects {where}; all intervals of the table hold together at 95 %</sup>"
     )
+
+
+def span(part: Sequence[Row]) -> list[float] | None:
+    """The ends of an axis that has room for all that these rows may draw; None where there is nothing."""
+    effects = [effect for row in part for effect in (row.best, row.equal)]
+    ends = [abs(x) for e in effects for x in (e.mean, e.low, e.high, e.detectable)]
+    ends += [abs(x) for row in part for x in (row.control.mean, row.claim.paper or 0.0)]
+    most = max((x for x in ends if math.isfinite(x)), default=0.0)
+    return [-1.05 * most, 1.05 * most] if most else None
 
 
 def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
@@ -87,7 +115,7 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
     grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.75, "hoverinfo": "skip"}
     styles: list[dict[str, Any]] = [
         {**grey, "name": "too small for these seeds to show"},
-        {**dot, "name": "measured, 95 % interval", "marker": {"size": 9}, "error_x": {"color": NEUTRAL}},
+        {**dot, "name": "measured, interval of 95 % for all", "marker": {"size": 9}, "error_x": {"color": NEUTRAL}},
         {**dot, "name": "against its control, equal rate", "marker": thin},
         {**dot, "name": "the paper's figure, at its scale", "marker": star},
     ]
@@ -99,8 +127,9 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
             if key in style or key in data:
                 merged[key] = {**style.get(key, {}), **data.get(key, {})}
         figure.add_trace((go.Bar if kind == 0 else go.Scatter)(**merged), part + 1, 1)
-    for place, (axis, _) in enumerate(groups, start=1):
-        figure.update_xaxes(title_text=axis, zeroline=True, zerolinecolor=NEUTRAL, zerolinewidth=1.5, row=place)
+    line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
+    for place, (axis, drawn) in enumerate(groups, start=1):
+        figure.update_xaxes(title_text=axis, range=span(drawn), **line, row=place)
         figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
     height = 300 + 27 * len(rows)
     figure.update_layout(

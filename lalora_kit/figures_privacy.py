@@ -25,11 +25,13 @@ class PrivacyView:
     epsilon: the target; infinite without noise.
     spent: ε of each client after all rounds, by client; the headline is the largest, never the sum.
     audits: implementation -> `(claimed ε, lower bound)` of each audit so far, oldest first.
+    limits: implementation -> where the newest audit's trials end what it can tell, in words; empty where they do not.
     """
 
     epsilon: float
     spent: Sequence[float]
     audits: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    limits: Mapping[str, str] = field(default_factory=dict)
 
 
 def privacy_data(view: PrivacyView) -> list[dict[str, Any]]:
@@ -83,7 +85,10 @@ def privacy_title(view: PrivacyView) -> str:
     worst = max(view.spent, default=math.nan)
     contradicted = [name for name, points in view.audits.items() if points and points[-1][1] > points[-1][0]]
     said = f"; contradicted by audit: {', '.join(contradicted)}" if contradicted else ""
-    return f"The worst-off of {len(view.spent)} clients spends ε = {epsilon_text(worst)}{said}"
+    ends = "".join(
+        f"<br><sup>{name}: {limit}</sup>" for name, limit in view.limits.items() if limit and name not in contradicted
+    )
+    return f"The worst-off of {len(view.spent)} clients spends ε = {epsilon_text(worst)}{said}{ends}"
 
 
 def scores_figure(audits: Mapping[str, tuple[Sequence[float], Sequence[bool]]]) -> go.Figure:

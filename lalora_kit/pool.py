@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lalora_kit.effects import Effect, together
 from lalora_kit.lesson import RESULT_MIME
-from lalora_kit.verdicts import Effect
 
 Values = dict[int, float]  # seed -> the figure
 
@@ -36,11 +36,12 @@ class Pooled:
 
     @property
     def effects(self) -> dict[str, Effect]:
-        """Mean and 95 % interval (Student's t) of each group."""
-        return {name: Effect.of(list(values.values()), 0.0) for name, values in self.groups.items()}
+        """Mean and interval (Student's t) of each group; the intervals of all groups hold together at 95 %."""
+        found = together([list(values.values()) for values in self.groups.values()])
+        return dict(zip(self.groups, found, strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready mapping; an interval of one seed is null."""
+        """A JSON-ready mapping; an interval of one seed is null, and so is that of values which are all the same."""
         return {
             "notebook": self.notebook,
             "figure": self.figure,

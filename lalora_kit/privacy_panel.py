@@ -10,7 +10,7 @@ from dataclasses import replace
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit.auditing import AuditResult, Rounds, audit
+from lalora_kit.auditing import CONFIDENCE, AuditResult, Rounds, audit, trials_needed
 from lalora_kit.background import Debounce, Runner
 from lalora_kit.figures_privacy import PrivacyView, privacy_data, privacy_figure, privacy_title
 from lalora_kit.lesson import epsilon_text
@@ -23,6 +23,8 @@ from lalora_kit.widgets import choice_slider, clients_slider, epsilon_slider
 
 DELTAS = (1e-6, 1e-5, 1e-4, 1e-3)
 SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)
+FAINT_CLAIM = 1.0  # ε below which a thousand trials scatter by about as much as is claimed
+ROOM = 1.0  # nats by which the trials should be able to show more than the claim: a false alarm or two cost that
 WAIT = 0.4  # seconds of rest before an audit starts
 CAUTION = "σ is a safe value found at once, up to 13 % above the tight one as tried; a run searches for that one."
 UNIT = "ε is per sample of one client, for a server that sees every update; a lower bound below it proves nothing."
@@ -37,14 +39,16 @@ class PrivacyPanel(Panel):
         loops: two implementations by name, the right one first, as `audit` takes them.
         people: samples of the private data.
         trials: of each audit; 1,000 can show an ε of at most 3.8, and each doubling about 0.7 more, in twice the time.
+        most_trials: as many are taken where the claim is too large, or too small, for fewer to contradict it.
     """
 
     def __init__(
         self, settings: Settings, method: Method, loops: Mapping[str, Rounds], people: int,
-        *, trials: int = 1000, mode: str = "auto",
+        *, trials: int = 1000, most_trials: int = 4000, mode: str = "auto",
     ) -> None:  # fmt: skip
         self.settings, self.method, self.loops = settings, method, dict(loops)
-        self.people, self.trials = people, trials
+        self.people, self.trials, self.most_trials = people, trials, max(trials, most_trials)
+        self.limits: dict[str, str] = {}
         self.found: dict[str, list[tuple[float, float]]] = {name: [] for name in self.loops}
         self.state = ""
         self.failure: Exception | None = None
@@ -87,14 +91,23 @@ class PrivacyPanel(Panel):
             if not math.isfinite(values["epsilon"]):
                 self.state = "without noise nothing is claimed, so there is nothing to audit"
             else:
-                self.state = f"auditing {values['loop']!r} with {self.trials} virtual clients ..."
+                self.state = f"auditing {values['loop']!r} with {self.trials_at(values)} virtual clients ..."
                 self.runner.start(lambda: self._audits(values))
             self.update()
 
     def run(self, name: str, values: Values) -> AuditResult:
         """One audit of a loop."""
         given = {key: values[key] for key in ("epsilon", "delta")}
-        return audit(self.method, **given, trials=self.trials, seed=self.settings.seed, rounds=self.loops[name])
+        return audit(
+            self.method, **given, trials=self.trials_at(values), seed=self.settings.seed, rounds=self.loops[name]
+        )
+
+    def trials_at(self, values: Values) -> int:
+        """Virtual clients: enough that a broken loop shows more than ε, with some room, as far as `most_trials` go."""
+        if values["epsilon"] < FAINT_CLAIM:
+            return self.most_trials
+        needed = trials_needed(values["epsilon"] + ROOM, values["delta"], CONFIDENCE)
+        return min(max(self.trials, needed or self.most_trials), self.most_trials)
 
     def _audits(self, values: Values) -> Generator[tuple[str, AuditResult], None, None]:
         yield values["loop"], self.run(values["loop"], values)
@@ -102,6 +115,7 @@ class PrivacyPanel(Panel):
     def _heard(self, results: list[tuple[str, AuditResult]]) -> None:
         for name, result in results:
             self.found[name].append((result.epsilon, result.epsilon_lower))
+            self.limits[name] = result.limit
             self.state = f"{name}: {result}"
         if self.mode == "live":
             self.update()
@@ -133,7 +147,7 @@ class PrivacyPanel(Panel):
         """σ and ε by formula; the audits as far as they have come."""
         started = time.perf_counter()
         settings, sigma, spent = self.at(values)
-        view = PrivacyView(settings.epsilon, spent, self.found)
+        view = PrivacyView(settings.epsilon, spent, self.found, self.limits)
         held = self.people / settings.clients
         above = f"δ = {settings.delta:g} is above 1/n = {1 / held:.2g}: it would permit to publish one whole sample."
         facts = [
@@ -151,4 +165,4 @@ class PrivacyPanel(Panel):
     def draw(self, values: Values) -> go.Figure:
         """ε by client, and claims against bounds."""
         settings, _, spent = self.at(values)
-        return privacy_figure(PrivacyView(settings.epsilon, spent, self.found))
+        return privacy_figure(PrivacyView(settings.epsilon, spent, self.found, self.limits))

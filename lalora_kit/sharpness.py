@@ -59,10 +59,11 @@ def sharpness(
     *,
     space: Sequence[str] = FACTORS,
     generator: np.random.Generator,
-    most_products: int = 60,
+    most_products: int = 200,
     tolerance: float = 1e-3,
+    smallest: bool = True,
 ) -> Sharpness:
-    """λ_max of the loss over a split, in the space of the named tensors.
+    """λ_max and λ_min of the loss over a split, in the space of the named tensors; NaN and a sentence where one fails.
 
     Args:
         engine: its `max_samples` bounds memory; results do not depend on it.
@@ -71,17 +72,19 @@ def sharpness(
         space: `FACTORS`, `FACTORS_AND_HEAD`, or any of "A", "B", "head"; or `WEIGHTS`, ΔW `(m, n)` of every adapted
             layer, where the answer belongs to the model and not to its factors.
         generator: of the first direction.
-        most_products, tolerance: stop there, or once the residual is below tolerance · λ_max.
+        most_products, tolerance: of each end; stop there, or once the residual is below tolerance · |λ|.
+        smallest: False saves the products of λ_min.
 
     Raises:
         ValueError: if the space is unknown or the split is empty.
     """
     point, data = prepared(engine, adapter, split)
     keys, tensors = leaves_of(point, space)
-    size = engine.max_samples or len(data)
-    parts = [part_of_loss(engine, point, keys, data, part) for part in torch.arange(len(data)).split(size)]
+    chunk = engine.max_samples or len(data)
+    parts = [part_of_loss(engine, point, keys, data, part) for part in torch.arange(len(data)).split(chunk)]
     product = hessian_product(parts, tensors)
-    return lanczos(product, sum(x.numel() for x in tensors), generator, most_products, tolerance)
+    size = sum(x.numel() for x in tensors)
+    return lanczos(product, size, generator, most_products, tolerance, smallest=smallest)
 
 
 def leaves_of(point: Adapter, space: Sequence[str]) -> tuple[list[Key], list[Tensor]]:

@@ -132,7 +132,7 @@ def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
     cosines = [coupling(r.adapter, mean_gradient(engine, r.adapter, seen)).pooled.weight for r in records]
     defined = [value for value in cosines if math.isfinite(value)]
     largest = {
-        name: sharpness(engine, last, seen, space=space, generator=np.random.default_rng(0), most_products=40).largest
+        name: sharpness(engine, last, seen, space=space, generator=np.random.default_rng(0), smallest=False).largest
         for name, space in (("lambda_factors", FACTORS), ("lambda_weights", WEIGHTS))
     }
     moved = math.sqrt(sum(float(product.square().sum()) for product in last.products().values()))

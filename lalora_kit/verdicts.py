@@ -1,15 +1,26 @@
-"""The rule by which a claim gets its verdict; it was written before the runs. Nothing is run here.
+"""The rule by which a claim gets its verdict; nothing is run here.
 
 For each row, seeds are paired (equal partition, draws and start):
 
 - *equal*: both sides at the default learning rate; *best*: each at the rate that is best for it on other seeds, chosen
   from one grid that is the same for all (a task has its own, in `RATES`). The head's rate is one for all. At best a
-  control that is a smaller step is the method itself, whose step is tuned.
-- A difference is **clear** if its two-sided paired t-test stays below 5 % after Holm's correction over all rows.
-- **holds**: clear at best, with the sign of the claim. **holds only at equal learning rate**: clear at equal alone.
-  **ruled out above x**: not so, and an effect as large as the paper's is clearly excluded (where the paper gives no
-  figure in these units: the smallest effect that would matter); x is the upper end of the 95 % interval at best.
-  **too few seeds to say**: everything else. *Contradicted* is kept for exact statements.
+  control that is a smaller step is the method itself, whose step is tuned. *control*: at the default rate, against
+  what moves as little.
+- All these effects of a table are one family. Each has a t interval widened by Bonferroni's correction, so that all
+  intervals of the table are right at once in 95 of 100 such studies (`lalora_kit.effects`). Table, figure and text
+  show these intervals, and the verdict is read off them alone: none can say what its interval denies.
+- **holds**: the interval at best lies above 0. **the opposite holds**: it lies below 0. **... only at equal learning
+  rate**: the interval at best covers 0, and the one at equal rate does not. **ruled out above x**: neither, and x, the
+  upper end at best, is above 0 and below the paper's figure (where the paper gives none in these units: the smallest
+  effect that would matter). If x is 0: **no gain, and less than that lost or won**. **too few seeds to say**:
+  everything else. **no verdict**: at best all seeds give the same difference; without a spread there is no error to
+  judge by, and ties are no evidence. *Contradicted* is kept for exact statements.
+
+The first form of this rule was written before the runs. This form was written after the first runs had been seen, and
+the same runs are judged by it. Changed: Holm's correction within a column decided, beside intervals of 95 % for each
+row alone, so a row could say two things at once; now one family of intervals decides and is shown. A clear reversal
+has its own verdict, what cannot be seen is told at the corrected level, and ties give no verdict, where they were
+certain before.
 """
 
 from __future__ import annotations
@@ -17,9 +28,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 
 from lalora_kit.claims import CLAIMS, Claim, Line
+from lalora_kit.effects import Effect, together
 from lalora_kit.trials import DEFAULTS, Cell, find
 
 #: Rates of the adapter to choose from, by task. Where the head makes up most of a clipped gradient (`stdlib-docs`), an
@@ -31,7 +44,9 @@ RATES: Mapping[str, tuple[float, ...]] = {
 EQUAL = DEFAULTS.learning_rate
 TUNING_SEEDS = (5, 6, 7)
 SEEDS = (0, 1, 2, 3, 4)
-LEVEL, POWER = 0.05, 0.8
+TOO_FEW = "too few seeds to say"
+STILL = "no verdict: the same difference in every seed"
+AT_EQUAL = " only at equal learning rate"
 Runs = Mapping[Cell, Line]
 Grid = Sequence[float]
 Rates = tuple[float, float]
@@ -43,44 +58,10 @@ def rates_of(task: str = "digits") -> Grid:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """Mean paired effect over seeds with its 95 % interval; p of no effect, and of one as large as `at_stake`.
-
-    detectable: the smallest true effect that as many seeds with this spread would have shown in 4 of 5 studies.
-    """
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    p: float
-    p_as_large: float
-    detectable: float
-
-    @classmethod
-    def of(cls, differences: Sequence[float], at_stake: float) -> Effect:
-        """From one difference a seed; NaN in all figures but the mean where there are fewer than two."""
-        from scipy.stats import t
-
-        values = [x for x in differences if math.isfinite(x)]
-        n = len(values)
-        mean = statistics.fmean(values) if n else math.nan
-        if n < 2:
-            return cls(mean, math.nan, math.nan, n, math.nan, math.nan, math.nan)
-        error = statistics.stdev(values) / math.sqrt(n)
-        half = float(t.ppf(1 - LEVEL / 2, n - 1)) * error
-        if error == 0:  # the same in every seed
-            return cls(mean, mean, mean, n, float(mean == 0), float(mean >= at_stake), 0.0)
-        p = 2 * float(t.sf(abs(mean) / error, n - 1))
-        p_as_large = float(t.cdf((mean - at_stake) / error, n - 1))
-        return cls(mean, mean - half, mean + half, n, p, p_as_large, half + float(t.ppf(POWER, n - 1)) * error)
-
-
-@dataclass(frozen=True)
 class Row:
     """A claim with what was measured; `control` is its effect against what moves as little, at equal rate.
 
-    rates: at best, of either side. head_only: mean accuracy without an adapter. The p-values are Holm's.
+    rates: at best, of either side. head_only: mean accuracy without an adapter.
     """
 
     claim: Claim
@@ -89,20 +70,36 @@ class Row:
     control: Effect
     rates: Rates
     head_only: float
-    p_equal: float = math.nan
-    p_best: float = math.nan
-    p_as_large: float = math.nan
 
     @property
     def verdict(self) -> str:
         """The rule at the head of this file."""
-        if self.p_best < LEVEL and self.best.mean > 0:
-            return "holds"
-        if self.p_equal < LEVEL and self.equal.mean > 0:
-            return "holds only at equal learning rate"
-        if self.p_as_large < LEVEL:
-            return f"ruled out above {self.best.high:.2g}"
-        return "too few seeds to say"
+        if self.best.still:
+            return STILL
+        if not math.isfinite(self.best.low):
+            return TOO_FEW
+        for where, effect in (("", self.best), (AT_EQUAL, self.equal)):
+            if effect.low > 0:
+                return f"holds{where}"
+            if effect.high < 0:
+                return f"the opposite holds{where}"
+        return excluded(self.best) if self.best.high < self.claim.at_stake else TOO_FEW
+
+
+def excluded(effect: Effect) -> str:
+    """What an interval that covers 0 leaves no room for; its ends are rounded outwards, never to a smaller claim."""
+    if effect.high > 0:
+        return f"ruled out above {outwards(effect.high)}"
+    return f"no gain, and less than {outwards(-effect.low)} lost or won"
+
+
+def outwards(size: float) -> str:
+    """A positive size to three digits, rounded up.
+
+    >>> outwards(9.7012), outwards(0.36), outwards(1402.0)
+    ('9.71', '0.36', '1410')
+    """
+    return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(float(size)))):g}"
 
 
 def base(arm: str) -> tuple[str, float]:
@@ -139,20 +136,10 @@ def tuned(runs: Runs, arm: str, epsilon: float, rates: Grid) -> float:
     return max(means, key=lambda rate: means[rate])
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number by Holm's step-down rule; NaN stays NaN and does not count."""
-    order = sorted((i for i, p in enumerate(values) if math.isfinite(p)), key=lambda i: values[i])
-    corrected, largest = list(values), 0.0
-    for place, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * values[i]))
-        corrected[i] = largest
-    return corrected
-
-
-def effect(
+def differences(
     runs: Runs, claim: Claim, arms: tuple[str, str], rates: Mapping[float, Rates], seeds: Sequence[int]
-) -> Effect:
-    """The effect of `arms` in the claim's unit, at a rate for each side and ε, over the seeds that have all runs."""
+) -> list[float]:
+    """The effect of `arms` in the claim's unit by seed, at a rate for each side and ε; NaN where a run is missing."""
 
     def one_seed(seed: int) -> float:
         found = []
@@ -165,29 +152,29 @@ def effect(
             found.append(claim.unit.effect(one, other))
         return found[0] - found[1] if claim.less is not None else found[0]
 
-    at_stake = claim.paper if claim.paper is not None and claim.paper > 0 else claim.unit.least
-    return Effect.of([one_seed(seed) for seed in seeds], at_stake)
+    return [one_seed(seed) for seed in seeds]
 
 
 def judge(
     runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, rates: Grid = RATES["digits"]
 ) -> list[Row]:
     """Every claim with its effects and verdict, from the runs that there are; `rates` is the grid that they are of."""
-    rows = []
+    claims, family, chosen = list(claims), [], []
     for claim in claims:
         own = {e: (tuned(runs, claim.one, e, rates), tuned(runs, claim.other, e, rates)) for e in claim.epsilons}
         same = dict.fromkeys(claim.epsilons, (EQUAL, EQUAL))
-        equal = effect(runs, claim, claim.arms, same, seeds)
-        best = effect(runs, claim, (at_best(claim.one), at_best(claim.other)), own, seeds)
-        control = effect(runs, claim, (claim.one, claim.control or claim.other), same, seeds if claim.control else ())
-        rows.append(Row(claim, equal, best, control, own[claim.epsilon], head_only(runs, claim.epsilon, seeds)))
-    tests = zip(
-        holm([row.equal.p for row in rows]),
-        holm([row.best.p for row in rows]),
-        holm([row.best.p_as_large for row in rows]),
-        strict=True,
-    )
-    return [replace(row, p_equal=p, p_best=q, p_as_large=large) for row, (p, q, large) in zip(rows, tests, strict=True)]
+        family.append(differences(runs, claim, claim.arms, same, seeds))
+        family.append(differences(runs, claim, (at_best(claim.one), at_best(claim.other)), own, seeds))
+        if claim.control:
+            family.append(differences(runs, claim, (claim.one, claim.control), same, seeds))
+        chosen.append(own[claim.epsilon])
+    effects, [none] = iter(together(family)), together([[]])
+    rows = []
+    for claim, rates_chosen in zip(claims, chosen, strict=True):
+        equal, best = next(effects), next(effects)
+        control = next(effects) if claim.control else none
+        rows.append(Row(claim, equal, best, control, rates_chosen, head_only(runs, claim.epsilon, seeds)))
+    return rows
 
 
 def head_only(runs: Runs, epsilon: float, seeds: Sequence[int]) -> float:

@@ -12,9 +12,10 @@ from scipy import stats
 
 from lalora_kit import claim_runs, grid, trials
 from lalora_kit.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
+from lalora_kit.effects import LEVEL, together
 from lalora_kit.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, Effect, holm, judge, rates_of, run_of, tuned
+from lalora_kit.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, judge, rates_of, run_of, tuned
 from tests.fakes import free_runs
 
 PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
@@ -44,34 +45,41 @@ def wobble(cell, spread=0.004, salt=1):
 def test_an_effect_is_scipys_paired_test():
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 2, 7), rng.normal(0, 2, 7)
-    found, expected = Effect.of(list(one - other), 1.0), stats.ttest_rel(one, other)
+    [found], expected = together([list(one - other)]), stats.ttest_rel(one, other)
     interval = expected.confidence_interval(0.95)
     assert (found.p, found.low, found.high) == pytest.approx((expected.pvalue, interval.low, interval.high))
-    below = stats.ttest_1samp(one - other, 1.0, alternative="less")
-    assert found.p_as_large == pytest.approx(below.pvalue) and found.seeds == 7
+    wide = together([list(one - other), *([[1.0, 2.0]] * 18)])[0]
+    interval = expected.confidence_interval(1 - 0.05 / 19)
+    assert (wide.p, wide.low, wide.high) == pytest.approx((19 * expected.pvalue, interval.low, interval.high))
+    assert (found.seeds, found.among, wide.among) == (7, 1, 19)
 
 
-def test_what_can_be_detected_is_detected_four_times_in_five():
-    n = 20
-    spread = np.arange(n) - np.mean(range(n))
-    size = Effect.of(list(spread / np.std(spread, ddof=1)), 1.0).detectable  # where the standard deviation is 1
-    found = [Effect.of(list(x), 1.0).p < 0.05 for x in np.random.default_rng(1).normal(size, 1, (2000, n))]
-    assert 0.76 < np.mean(found) < 0.86
+@pytest.mark.parametrize(("seeds", "among"), [(20, 1), (5, 1), (5, 19), (3, 3)])
+def test_what_can_be_detected_is_detected_four_times_in_five(seeds, among):
+    spread = np.arange(seeds) - np.mean(range(seeds))
+    unit = list(spread / np.std(spread, ddof=1))  # where the standard deviation is 1
+    size = together([unit] * among)[0].detectable
+    drawn = np.random.default_rng(1).normal(size, 1, (2000, seeds))
+    found = stats.ttest_1samp(drawn, 0, axis=1).pvalue < LEVEL / among
+    assert 0.76 < np.mean(found) < 0.84
 
 
 @pytest.mark.parametrize(("values", "figures"), [([], 0), ([1.0], 1), ([math.nan, 2.0], 1)])
 def test_too_few_seeds_have_no_interval(values, figures):
-    found = Effect.of(values, 1.0)
-    assert found.seeds == figures and math.isnan(found.p) and math.isnan(found.low)
+    [found] = together([values])
+    assert found.seeds == figures and math.isnan(found.p) and math.isnan(found.low) and not found.still
 
 
-def test_the_same_difference_in_every_seed():
-    assert Effect.of([2.0, 2.0], 5.0).p == 0 and Effect.of([0.0, 0.0], 5.0).p == 1
+def test_the_same_difference_in_every_seed_is_no_evidence():
+    for values in ([2.0, 2.0], [0.0, 0.0], [100 * (0.52 - 0.5), 100 * (0.72 - 0.7)]):
+        [found] = together([values])
+        assert found.still and math.isnan(found.p) and math.isnan(found.low) and math.isnan(found.detectable)
 
 
-def test_holm_on_a_worked_example():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, math.nan, 0.02])[::2] == pytest.approx([0.5, 0.04])
+def test_what_could_not_be_tested_counts_in_the_family():
+    alone = stats.ttest_1samp([1.0, 2.0, 4.0], 0).pvalue
+    assert [e.among for e in together([[1.0, 2.0, 4.0], [], [1.0, 1.0]])] == [3, 3, 3]
+    assert together([[1.0, 2.0, 4.0], [], [1.0, 1.0]])[0].p == pytest.approx(3 * alone)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,12 @@ def test_holm_on_a_worked_example():
         ),
         (lambda c: 0.5 + wobble(c), "ruled out above"),
         (lambda c: 0.5 + wobble(c, 0.15), "too few seeds to say"),
-        (lambda c: 0.5 - 0.05 * (c.method == "la-lora") + wobble(c), "ruled out above -"),
+        (lambda c: 0.5 - 0.05 * (c.method == "la-lora") + wobble(c), "the opposite holds"),
+        (
+            lambda c: 0.5 + 0.1 * (c.method == "dp-lora" and c.learning_rate == EQUAL) + wobble(c),
+            "the opposite holds",
+        ),
+        (lambda c: 0.5 + 0.1 * (c.method == "la-lora"), "no verdict: the same difference in every seed"),
     ],
 )
 def test_the_rule(accuracy, verdict):
@@ -94,7 +107,7 @@ def test_the_rule(accuracy, verdict):
 
 
 def test_no_claim_holds_where_there_is_nothing():
-    """The chance that any of 12 rows holds on noise, which Holm keeps at 5 %: 15 of 300 expected, 28 is p < 0.002."""
+    """The chance that any of 12 rows holds on noise is 5 % at most: 15 of 300 expected, 28 is p < 0.002."""
     rng, false = np.random.default_rng(3), 0
     claims = [replace(PLAIN, key=str(i), epsilon=float(i + 1)) for i in range(12)]
     cells = list(made_up(lambda c: 0.0, claims))

@@ -57,7 +57,7 @@ ORDER = [
         "yardsticks",
     ),
     *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
-    *("lesson", "answers", "lens", "trials", "grid", "ablation", "claims", "verdicts", "claim_runs"),
+    *("lesson", "answers", "lens", "trials", "grid", "effects", "ablation", "claims", "verdicts", "claim_runs"),
     *("background", "live", "panels"),
     *("figures", "figures_training", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"),
     *(
