@@ -106,7 +106,7 @@ def trained(
     """One baseline, begun or gone on with in its place, and scored."""
     for _ in save_rounds(task, method, settings, place, resume=(place / "settings.json").exists()):
         pass
-    saved = load(place)
+    saved = load(place, method)
     plan = make_plan(task, method, settings, Ledger(), saved.state)
     guesses, classes = predictions(task, saved.state.adapter, plan, settings.device), len(task.classes)
     own = None
