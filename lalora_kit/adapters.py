@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,6 +148,13 @@ def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head:
         for name, value in adapter.of("head").items():
             saved.get_parameter(name).copy_(value)  # type: ignore[union-attr]
     return model
+
+
+def defaults() -> dict[str, Any]:
+    """Every field of a LoRA configuration at the default of the PEFT that is installed, as its file would say it."""
+    from peft import LoraConfig
+
+    return LoraConfig().to_dict()
 
 
 def save(adapter: Adapter, directory: Path, backbone: nn.Module, targets: Sequence[str], head: str) -> None:

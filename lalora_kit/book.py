@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import nbformat
 from tqdm import tqdm
 
-from lalora_kit.execute import NotebookRun, check_parameters, run_notebook
+from lalora_kit.execute import NotebookRun, run_notebook
 from lalora_kit.files import write_atomically
 from lalora_kit.pages import page, readable_size, write_index
+from lalora_kit.parameters import check_parameters, read_notebook
 
 __all__ = [
     "NotebookRun",
@@ -172,7 +172,7 @@ def _commit() -> str:
 def _code_cells(path: Path) -> int:
     """How many cells there are to run; 0 for what is no notebook, which its run will report."""
     try:
-        cells = nbformat.read(path, as_version=4).cells
+        cells = read_notebook(path).cells
     except (OSError, ValueError):
         return 0
     return sum(cell.cell_type == "code" and bool(cell.source.strip()) for cell in cells)

@@ -1,6 +1,6 @@
 """Checkpoints: a run's whole state on disk, so that it can be stopped at any instant and no finished round is lost.
 
-    DIR/settings.json     task, method and settings
+    DIR/settings.json     task, method and settings; of a method of one's own also file, name and the content's hash
     DIR/secret.json       the run's randomness (mode 0600), only where no seed was given, until the run has ended: its
                           last round is on disk, or another run has begun here
     DIR/ledger.jsonl      every release ever made on these data in this directory; never rewritten
@@ -11,7 +11,8 @@
     DIR/baselines/ID/     what a run was measured against, each with a ledger of its own that counts for DIR
 
 Every file is written beside its place and renamed into it, after it has reached the disk. Reading never executes
-what it reads.
+what it reads. A method of one's own is the one thing that is run again, from its own file outside of DIR, and only if
+that says what it said then (`lalora_kit.methods.own`); a statement runs not even that.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from lalora_kit import adapters
+from lalora_kit.checks import shown
 from lalora_kit.federated import federated_rounds
 from lalora_kit.files import append_line, dumps, read_lines, read_object, sync, write_atomically
-from lalora_kit.methods import Method, find_method
+from lalora_kit.methods import METHODS, Method
+from lalora_kit.methods.controls import CONTROLS
+from lalora_kit.methods.own import FIELDS, check_content, load_again
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy.ledger import guarantee
 from lalora_kit.records import Round, RunState, is_record
@@ -55,6 +59,14 @@ class Saved:
     def ended(self) -> bool:
         """Whether its last round is done: nothing is left to go on with."""
         return self.state.round == self.settings.rounds
+
+
+@dataclass(frozen=True)
+class Named:
+    """A method as settings.json names it; `source` is empty, or that of `Method.source`."""
+
+    name: str
+    source: dict[str, str]
 
 
 def save_rounds(
@@ -81,7 +93,7 @@ def save_rounds(
     directory.mkdir(parents=True, exist_ok=True)
     lock = locked(directory)
     try:
-        saved = load(directory) if resume else None
+        saved = load(directory, method) if resume else None
         account = open_account(directory)
         state = saved.state if saved else begin(task, method, settings, account)
         rounds = federated_rounds(task, method, settings, state=state, ledger=account.ledger)
@@ -152,7 +164,13 @@ def begin(task: Task, method: Method, settings: Settings, account: Account) -> R
     if settings.seed is None:
         write_atomically(directory / SECRET, dumps({"secret": plan.secret.hex()}), mode=0o600)
     write_state(directory, state, None, account.mark())
-    about = {"task": task.name, "source": dict(task.source), "method": method.name, "settings": settings.to_json()}
+    about = {
+        "task": task.name,
+        "source": dict(task.source),
+        "method": method.name,
+        **({"method_source": dict(method.source)} if method.source else {}),
+        "settings": settings.to_json(),
+    }
     write_atomically(directory / "settings.json", dumps(about))
     return state
 
@@ -174,21 +192,44 @@ def set_aside(directory: Path) -> None:
             os.replace(path, home / path.name)
 
 
-def load(directory: Path) -> Saved:
+def load(directory: Path, method: Method | None = None) -> Saved:
     """What `directory` holds, from the newest state that is whole, with the records up to it; changes nothing there.
 
+    Args:
+        directory: what `save_rounds` wrote.
+        method: the run's method, where it is at hand; else it is found by what settings.json says of it.
+
     Raises:
-        ValueError: if there is no run, a ledger is not what its mark says, or a file of it is damaged and no state
-            can be read.
+        ValueError: if there is no run, a ledger is not what its mark says, a file of it is damaged and no state can be
+            read, or its method is one's own and is not found as it was.
     """
-    source, method, settings = read_about(directory)
+    source, named, settings = read_about(directory)
     check_marks(directory)
+    method = method_of(named, directory, method)
     state, record = newest_state(directory, settings)
     return Saved(source, method, settings, state, read_records(directory / "rounds.jsonl", state.round, record))
 
 
-def read_about(directory: Path) -> tuple[dict[str, str], Method, Settings]:
-    """The task's source, method and settings of the run in `directory`."""
+def method_of(named: Named, directory: Path, given: Method | None = None) -> Method:
+    """The method that settings.json names: the one `given`, if its content is right, else the kit's or the file's."""
+    if given is not None:
+        if named.source and given.source:
+            check_content(named.source, given.source["sha256"], directory)
+        return given
+    if named.source:
+        return load_again(named.source, directory)
+    known = {**CONTROLS, **METHODS}
+    if named.name in known:
+        return known[named.name]
+    raise ValueError(
+        f"method {named.name!r} is unknown: {directory} was trained with it, it is none of {', '.join(METHODS)}, and "
+        "settings.json names no file of it; go on in Python with save_rounds(..., resume=True), which is given the "
+        "method, and name the next one as find_method('file.py:NAME')"
+    )
+
+
+def read_about(directory: Path) -> tuple[dict[str, str], Named, Settings]:
+    """The task's source, method and settings of the run in `directory`; no method is looked for, and nothing run."""
     remedy = "restore it from a copy, or start a new run with --out"
     try:
         about = read_object(directory / "settings.json", remedy)
@@ -198,10 +239,14 @@ def read_about(directory: Path) -> tuple[dict[str, str], Method, Settings]:
             "--out wrote; check the path"
         ) from error
     try:
-        source = about.get("source", {"task": str(about["task"])})
-        if not isinstance(source, dict) or not all(isinstance(value, str) for value in source.values()):
-            raise ValueError(f"its source is {source!r}")
-        return source, find_method(about["method"]), Settings.from_json(about["settings"])
+        source, method, whence = about.get("source", {"task": str(about["task"])}), about["method"], "method_source"
+        kept = about.get(whence, {})
+        for name, value in (("source", source), (whence, kept), ("method", {"name": method})):
+            if not isinstance(value, dict) or not all(isinstance(part, str) for part in value.values()):
+                raise ValueError(f"its {name} is {shown(value)}")
+        if kept and kept.keys() != FIELDS:
+            raise ValueError(f"its {whence} is {shown(kept)}")
+        return source, Named(method, kept), Settings.from_json(about["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{directory}/settings.json is damaged ({error}); {remedy}") from error
 

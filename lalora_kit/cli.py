@@ -1,4 +1,4 @@
-"""The command line: `lalora train`, `walkthrough`, `lab`, `methods`, `tasks`; research and tools have their own files.
+"""The command line: `lalora train`, and the one entry point; the other commands have their own files.
 
 It parses, calls the library and prints. Bad input ends with exit code 2 and one sentence; heavy imports happen
 inside the commands, so that `lalora --help` is quick.
@@ -14,12 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
-from lalora_kit import cli_own, cli_research, cli_tools
+from lalora_kit import __version__, cli_own, cli_research, cli_tools, streams
 from lalora_kit.memory import ran_out
 from lalora_kit.settings import Settings
 
 app = typer.Typer(
-    help="Private federated LoRA fine-tuning, built to be taught with.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -29,17 +28,33 @@ app.add_typer(cli_own.app)
 app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
 
-EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
+EXIT_MACHINE, EXIT_BAD_INPUT, EXIT_PIPE = 1, 2, 141  # the last as a shell tells SIGPIPE
 #: Options that say what is learnt, not how.
 SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
 OWN_DATA = "Your own data"
 
 
+def told_version(asked: bool) -> None:
+    """Print the version, and nothing else."""
+    if asked:
+        typer.echo(f"lalora-kit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version, and leave.", is_eager=True, callback=told_version)
+    ] = False,
+) -> None:
+    """Private federated LoRA fine-tuning, built to be taught with."""
+
+
 def option(default_of: str, text: str, panel: str) -> Any:
     """An option whose default is `Settings`' own, shown but not set, so that a resume can tell what was given."""
     default = getattr(Settings(), default_of)
-    return typer.Option(help=text, show_default=str(default), rich_help_panel=panel)
+    return typer.Option(help=text, show_default=default is not None and str(default), rich_help_panel=panel)
 
 
 def own(text: str) -> Any:
@@ -89,9 +104,6 @@ def train(
     given = {name: value for name, value in locals().items() if value is not None}
     for name in ("as_json", "out", "resume"):
         given.pop(name, None)
-    for name in ("images", "csv"):
-        if name in given:  # a resume may be asked for from another folder
-            given[name] = str(given[name].resolve())
     if resume is not None and out is not None:
         raise ValueError(
             f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
@@ -105,11 +117,13 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import find_method
     from lalora_kit.soundcheck import about_trial
-    from lalora_kit.tasks import OWN, load_source
+    from lalora_kit.tasks import OWN, load_source, placed
 
+    given = placed(given)
     if resume is not None:
-        saved = load(resume)
-        check_agrees(given, {**saved.source, "method": saved.method.name, **saved.settings.to_json()}, resume)
+        named = given.pop("method", None)
+        saved = load(resume, None if named is None else cli_own.same_method(named, resume))
+        check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
         method, settings, task = saved.method, saved.settings, load_source(saved.source)
         for line in saved.rounds:
             show(line, settings, as_json)
@@ -188,74 +202,53 @@ def show(line: dict[str, Any], settings: Settings, as_json: bool) -> None:
     )
 
 
-@app.command()
-def methods() -> None:
-    """List the methods."""
-    from lalora_kit.methods import METHODS
-
-    for method in METHODS.values():
-        typer.echo(f"{method.name:<18}{method.paper}")
-
-
-@app.command()
-def tasks() -> None:
-    """List the tasks."""
-    from lalora_kit.tasks import TASKS
-
-    for name, (_, line) in TASKS.items():
-        typer.echo(f"{name:<23}{line}")
-
-
-@app.command()
-def walkthrough(
-    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("build/walkthrough"),
-) -> None:
-    """Run every notebook headlessly at its defaults and write one HTML page each, with an index."""
-    from lalora_kit import book
-
-    runs = book.walkthrough(out)
-    typer.echo(book.table(runs))
-    typer.echo(f"open {out / 'index.html'}")
-    if not all(run.ok for run in runs):
-        raise typer.Exit(1)
-
-
-@app.command()
-def lab(
-    notebook: Annotated[Path | None, typer.Argument(help="Another notebook.", show_default="the first one")] = None,
-) -> None:
-    """Open JupyterLab on the first notebook (where the kit came as a wheel, on a copy in ./lalora-notebooks)."""
-    from lalora_kit import book
-
-    if notebook is not None and not notebook.is_file():
-        raise ValueError(f"{notebook} does not exist; name a notebook, or none for the first one")
-    raise typer.Exit(book.lab(notebook))
-
-
 def main() -> None:
-    """Entry point: turns bad input into one sentence and exit code 2."""
+    """Entry point: turns bad input into one sentence and an exit code; a reader who left ends it in silence."""
+    streams.ready()
+    code = 0
+    try:
+        try:
+            code = answer(sys.argv[1:])
+        finally:
+            streams.settle()
+    except BrokenPipeError:  # `lalora train | head -1`
+        code = EXIT_PIPE
+    except OSError as error:
+        code = told(f"{error}: what was to be printed could not be", EXIT_MACHINE)
+    sys.exit(code)
+
+
+def answer(arguments: list[str]) -> int:
+    """Run a command line, and return its exit code; what goes wrong is told."""
     usage_error: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own, whichever click it carries
     try:
-        code = app(cli_research.spread(sys.argv[1:]), standalone_mode=False)
-    except (usage_error, ValueError) as error:
-        fail(error.format_message() if hasattr(error, "format_message") else str(error))
+        code = app(cli_research.spread(arguments), standalone_mode=False)
+    except usage_error as error:
+        return told(error.format_message())  # type: ignore[attr-defined]
+    except ValueError as error:
+        return told(str(error))
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        fail(f"{error}; every finished round is kept where --out was given; mend the cause, and --resume", EXIT_MACHINE)
+        return told(
+            f"{error}; every finished round is kept where --out was given; mend the cause, and --resume", EXIT_MACHINE
+        )
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        fail(
+        return told(
             "memory ran out; every finished round is kept where --out was given; close other programs and --resume, or "
             "start anew with --max-samples 64 or less: results are the same but for rounding",
             EXIT_MACHINE,
         )
     except KeyboardInterrupt:
         typer.echo("stopped; every finished round is kept where --out was given", err=True)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    return code if isinstance(code, int) else 0
 
 
-def fail(message: str, code: int = EXIT_BAD_INPUT) -> None:
-    """Print one sentence on standard error and leave."""
-    typer.echo(f"lalora: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+def told(message: str, code: int = EXIT_BAD_INPUT) -> int:
+    """One sentence on standard error; nothing where help was printed in its place, as for a bare `lalora`."""
+    if message:
+        typer.echo(f"lalora: {' '.join(message.split())}", err=True)
+    return code

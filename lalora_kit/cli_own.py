@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from lalora_kit.forecast import Forecast
+    from lalora_kit.methods import Method
     from lalora_kit.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -78,13 +79,16 @@ def report(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Also train each site alone, head-only, and all data without privacy.")
     ] = False,
+    method: Annotated[
+        str | None, typer.Option(help="Where a method of your own lies now: file.py:NAME.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
     from lalora_kit import results, yardsticks
     from lalora_kit.spent import open_account
 
-    run = results.open_run(directory)
+    run = results.open_run(directory, None if method is None else same_method(method, directory))
     found = results.results(run)
     if not as_json:
         typer.echo(results.text(found))
@@ -108,6 +112,20 @@ def report(
         typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
     else:
         typer.echo(yardsticks.text(found.unit, measured, total))
+
+
+def same_method(given: str, directory: Path) -> Method:
+    """The method that is named, if the run in `directory` is of it."""
+    from lalora_kit.checkpoint import read_about
+    from lalora_kit.methods import find_method
+
+    method, name = find_method(given), read_about(directory)[1].name
+    if method.name != name:
+        raise ValueError(
+            f"method={given!r} differs from {name!r} of the run in {directory}; a run goes on only with the method "
+            "that it began with; leave it out, or start a new run with --out"
+        )
+    return method
 
 
 def plan_table(found: Forecast, settings: Settings, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands around the notebooks: `notebooks`, `doctor`, `handout`, `ci`, `drift`, `explorer`, `pool`."""
+"""The commands around the notebooks: `walkthrough`, `lab`, `notebooks`, `handout`, `ci`, ...; and the lists."""
 
 from __future__ import annotations
 
@@ -10,6 +10,50 @@ from typing import Annotated
 import typer
 
 app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def methods() -> None:
+    """List the methods."""
+    from lalora_kit.methods import METHODS
+
+    for method in METHODS.values():
+        typer.echo(f"{method.name:<18}{method.paper}")
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks."""
+    from lalora_kit.tasks import TASKS
+
+    for name, (_, line) in TASKS.items():
+        typer.echo(f"{name:<23}{line}")
+
+
+@app.command()
+def walkthrough(
+    out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("build/walkthrough"),
+) -> None:
+    """Run every notebook headlessly at its defaults and write one HTML page each, with an index."""
+    from lalora_kit import book
+
+    runs = book.walkthrough(out)
+    typer.echo(book.table(runs))
+    typer.echo(f"open {out / 'index.html'}")
+    if not all(run.ok for run in runs):
+        raise typer.Exit(1)
+
+
+@app.command()
+def lab(
+    notebook: Annotated[Path | None, typer.Argument(help="Another notebook.", show_default="the first one")] = None,
+) -> None:
+    """Open JupyterLab on the first notebook (where the kit came as a wheel, on a copy in ./lalora-notebooks)."""
+    from lalora_kit import book
+
+    if notebook is not None and not notebook.is_file():
+        raise ValueError(f"{notebook} does not exist; name a notebook, or none for the first one")
+    raise typer.Exit(book.lab(notebook))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from lalora_kit.adapters import Adapter
 from lalora_kit.checkpoint import Saved, forget_what_ended, load
+from lalora_kit.methods import Method
 from lalora_kit.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
@@ -85,13 +86,13 @@ class Opened:
     account: Account
 
 
-def open_run(directory: Path) -> Opened:
-    """Read a run, and load its data again. Changes nothing but this: a secret that outlived its run is deleted.
+def open_run(directory: Path, method: Method | None = None) -> Opened:
+    """Read a run, and load its data again; `method` as for `load`. A secret that outlived its run is deleted.
 
     Raises:
         ValueError: if there is no run, no round is finished, its task was made in Python, or its data have changed.
     """
-    saved = load(directory)
+    saved = load(directory, method)
     if not saved.rounds:
         raise ValueError(f"{directory} holds no finished round, so there is nothing to tell yet; --resume it first")
     forget_what_ended(directory, saved)

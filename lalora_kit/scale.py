@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.checkpoint import load, save_rounds
+from lalora_kit.checkpoint import read_about, save_rounds
 from lalora_kit.methods import Method
 from lalora_kit.presets import Preset, combined, find_preset
 from lalora_kit.records import Round
@@ -68,11 +68,11 @@ def rounds_kept(task: Task, method: Method, settings: Settings, directory: Path)
     """
     going_on = (directory / "settings.json").exists()
     if going_on:
-        there = load(directory)
-        same = (there.method.name, there.settings) == (method.name, settings)
-        if not same or there.source not in ({}, dict(task.source)):
+        source, named, before = read_about(directory)
+        same = (named.name, before) == (method.name, settings)
+        if not same or source not in ({}, dict(task.source)):
             raise ValueError(
-                f"{directory} holds another run ({there.method.name} on {there.source}, ε={there.settings.epsilon:g}); "
+                f"{directory} holds another run ({named.name} on {source}, ε={before.epsilon:g}); "
                 "one directory keeps one run here; name another, or give the settings that it began with"
             )
     return save_rounds(task, method, settings, directory, resume=going_on)

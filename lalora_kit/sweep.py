@@ -10,13 +10,14 @@ import ast
 import difflib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lalora_kit.book import notebooks_dir
-from lalora_kit.execute import CELL_TIMEOUT, NotebookRun, check_parameters, parameters_of, run_notebook
+from lalora_kit.execute import CELL_TIMEOUT, NotebookRun, run_notebook
 from lalora_kit.pages import readable_size
+from lalora_kit.parameters import check_parameters, parameters_of
 from lalora_kit.settings import Settings
 
 NOTEBOOK = "notebook"
@@ -56,11 +57,11 @@ def read_words(words: Sequence[str]) -> dict[str, list[str]]:
 
 
 def read_value(text: str) -> object:
-    """A number, `inf`, `true`, a list in brackets, or else the text itself."""
+    """A number, `inf`, `true`, a list or mapping in brackets, or else the text itself."""
     for read in (ast.literal_eval, float):
         try:
             return read(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
     return {"true": True, "false": False}.get(text.lower(), text)
 
@@ -92,14 +93,19 @@ def plan(words: Sequence[str], options: Sequence[str] = ()) -> list[Job]:
     notebooks = choose(given.pop(NOTEBOOK, []))
     known = {path: parameters_of(path) for path in notebooks}
     check_names(given, known, options)
-    values = {name: list(dict.fromkeys(map(read_value, texts))) for name, texts in given.items()}
+    values = {name: different(map(read_value, texts)) for name, texts in given.items()}
     jobs = [job for path in notebooks for job in jobs_of(path, {n: v for n, v in values.items() if n in known[path]})]
     if len({job.name for job in jobs}) < len(jobs):
         raise ValueError("two of the notebooks have the same name, so their pages would too; rename one of them")
     return jobs
 
 
-def check_names(given: Mapping[str, list[str]], known: Mapping[Path, list[str]], options: Sequence[str]) -> None:
+def different(values: Iterable[object]) -> list[object]:
+    """Each value once, as it is written: 1 is not True here, and a list has no hash."""
+    return list({repr(value): value for value in values}.values())
+
+
+def check_names(given: Mapping[str, list[str]], known: Mapping[Path, Iterable[str]], options: Sequence[str]) -> None:
     """Refuse what no chosen notebook has, naming the nearest, and a name without a value."""
     names = list(dict.fromkeys(name for own in known.values() for name in own))
     for name, texts in given.items():

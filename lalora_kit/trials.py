@@ -6,7 +6,6 @@ A line that says what a call was made with (versions, machine, task, settings) c
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import multiprocessing
 import os
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from lalora_kit.files import append_line, dumps, read_lines, write_atomically
 from lalora_kit.identity import digest
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
+from lalora_kit.methods.own import MARK, content_of
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 DEFAULTS = Settings()
 VARIED = ("learning_rate", "epsilon", "rank", "clients")
 HEAD_RATE = "head_learning_rate"
+CONTENT = "method_sha256"
 PROBES = ("coupling", "lambda_factors", "lambda_weights", "moved")
 EVALUATED = 128  # test samples behind each probe
 
@@ -69,28 +70,9 @@ class Cell:
         return values
 
 
-@lru_cache(maxsize=64)
 def find(method: str) -> Method:
-    """A method or a control by its name, or one's own by `file.py:NAME`.
-
-    Raises:
-        ValueError: if there is none such; a file is executed, so it must be one that you trust.
-    """
-    stem, own, name = method.partition(".py:")
-    if not own:
-        return CONTROLS.get(method) or find_method(method)
-    file = f"{stem}.py"
-    if not Path(file).is_file():
-        raise ValueError(f"{method!r}: there is no file {file}; a method of your own is named file.py:NAME")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found = getattr(module, name, None)
-    if not isinstance(found, Method):
-        have = [key for key, value in vars(module).items() if isinstance(value, Method)]
-        raise ValueError(f"{file} holds no Method named {name!r}; it holds {', '.join(have) or 'none'}; name one")
-    return found
+    """A method or a control by its name, or one's own by `file.py:NAME`; see `find_method`."""
+    return CONTROLS.get(method) or find_method(method)
 
 
 def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
@@ -102,9 +84,11 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
 
     torch.set_num_threads(1)
     started, loaded = time.perf_counter(), load_task(task)
-    records = list(federated_rounds(loaded, find(run.method), run.settings))
+    method = find(run.method)
+    records = list(federated_rounds(loaded, method, run.settings))
     return {
         **run.to_json(),
+        **({CONTENT: method.source["sha256"]} if method.source else {}),
         "curve": [round(r.accuracy, 4) for r in records],
         "noise_multiplier": round(records[-1].noise_multiplier, 4),
         **(probes(loaded, records) if probe else {}),
@@ -162,9 +146,15 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
 
 
 def lines(path: Path) -> dict[Cell, dict[str, Any]]:
-    """Every run that is done, by its cell; the newest where there are two."""
+    """Every run that is done, by its cell; the newest where there are two.
+
+    A run of a method of one's own counts only if its file still says what it said then: another content is another
+    method, and is run anew.
+    """
     names = [field.name for field in fields(Cell)]
     kept = [{HEAD_RATE: DEFAULTS.head_learning_rate, **line} for line in read_lines(path) if "curve" in line]
+    present = {name: content_of(name) for name in {line["method"] for line in kept} if MARK in name}
+    kept = [line for line in kept if line["method"] not in present or line.get(CONTENT) == present[line["method"]]]
     values: list[dict[str, Any]] = [{n: math.inf if line[n] is None else line[n] for n in names} for line in kept]
     return {Cell(**value): line for value, line in zip(values, kept, strict=True)}
 

@@ -134,7 +134,7 @@ def trained(
     """One baseline, begun or gone on with in its place, and scored."""
     for _ in save_rounds(task, method, settings, place, resume=(place / "settings.json").exists()):
         pass
-    saved, total = load(place), spent(place, settings.delta)
+    saved, total = load(place, method), spent(place, settings.delta)
     plan = make_plan(task, method, settings, Ledger(), saved.state)
     guesses, classes = predictions(task, saved.state.adapter, plan, settings.device), len(task.classes)
     own = None

@@ -72,9 +72,22 @@ ORDER = [
         "claims_panel",
         "privacy_panel",
     ),
-    *("kernel", "execute", "pages", "book", "sweep", "handout", "reports", "drift", "explorer", "pool", "figures_pool"),
+    *(
+        "kernel",
+        "parameters",
+        "execute",
+        "pages",
+        "book",
+        "sweep",
+        "handout",
+        "reports",
+        "drift",
+        "explorer",
+        "pool",
+        "figures_pool",
+    ),
     *("doctor", "presets", "scale", "figures_scale", "meter"),
-    *("welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
+    *("streams", "welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
 ]
 
 FIGURES = {
@@ -107,7 +120,7 @@ OUTSIDE = {
     "opacus": {"privacy"},
     "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "privacy_panel", "widgets", "pages"},
     "ipywidgets": {"panel", "widgets", "meter", "noise_panel", "rate_panel", "claims_panel", "privacy_panel"},
-    "papermill": {"execute"},
+    "papermill": {"execute", "parameters"},
     "nbconvert": {"pages"},
     "typer": {"cli", "cli_research", "cli_tools", "cli_own"},
 }

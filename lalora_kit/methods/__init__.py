@@ -1,6 +1,7 @@
 """Methods: each is a value that the loop consults. The table `METHODS` is the whole list.
 
-To add one: write a file beside this one with its `Method` value, and add it to the tuple below.
+To add one: write a file beside this one with its `Method` value, and add it to the tuple below. One of your own needs
+no place here: it is named `file.py:NAME` (`lalora_kit.methods.own`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from lalora_kit.checks import near
 from lalora_kit.methods.baselines import DP_LORA, DP_LORA_FILTER, FFA_LORA, HEAD_ONLY, ROLORA
 from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method
+from lalora_kit.methods.own import MARK, NAMED, load_own
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
@@ -16,9 +18,16 @@ METHODS: dict[str, Method] = {
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; an unknown one is a `ValueError` that names the nearest."""
+    """The method of that name, or one's own by `file.py:NAME`; an unknown one is a `ValueError` naming the nearest.
+
+    A file is executed, so it must be one that you trust.
+    """
     if name in METHODS:
         return METHODS[name]
+    if MARK in name:
+        return load_own(name)
+    if name.endswith(".py"):
+        raise ValueError(f"method {name!r} is a file, and says not which Method of it; {NAMED}")
     raise ValueError(f"method {name!r} is unknown; {near(name, METHODS)}choose one of {', '.join(METHODS)}")
 
 

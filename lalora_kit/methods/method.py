@@ -7,8 +7,8 @@ step of every method, inside the same clipped vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -40,6 +40,7 @@ class Method:
         smooth: `(noised gradient (clients, ...), "A" or "B") -> same shape`; linear, never sees raw data.
         aggregate: `(broadcast, clients, weights, trained) -> Adapter`; must not change its inputs.
         least_local_steps: below this some factor would never train.
+        source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Method:
     smooth: Smooth = unchanged
     aggregate: Aggregate = average
     least_local_steps: int = 1
+    source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def trained_in(self, round: int, local_steps: int) -> frozenset[str]:
         """Factors that move in a round: what a client uploads beside the head."""

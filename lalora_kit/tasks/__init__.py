@@ -12,6 +12,7 @@ import inspect
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -160,8 +161,23 @@ TASKS: dict[str, tuple[str, str]] = {
 OWN: dict[str, str] = {"images": "lalora_kit.tasks.own:load_images", "csv": "lalora_kit.tasks.own:load_csv"}
 
 
+def placed(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with absolute paths, so that data and backbone are found again from another folder; others as they are.
+
+    >>> placed({"task": "digits", "backbone": "swin-pico"})
+    {'task': 'digits', 'backbone': 'swin-pico'}
+    """
+    from lalora_kit.tasks import backbones, reader
+
+    found = {**source, **{name: str(Path(source[name]).resolve()) for name in OWN if name in source}}
+    if found.get("backbone") and found["backbone"] not in reader.SHIPPED.values():
+        found["backbone"] = backbones.placed(found["backbone"])
+    return found
+
+
 def load_source(source: Mapping[str, str]) -> Task:
-    """Load what a `Task.source` speaks of: a row of `TASKS`, or somebody's own data."""
+    """Load what a `Task.source` speaks of: a row of `TASKS`, or somebody's own data; its paths are kept absolute."""
+    source = placed(source)
     for name, place in OWN.items():
         if name in source:
             return dataclasses.replace(loader_at(place)(**source), source=dict(source))
@@ -195,7 +211,8 @@ def load_task(name: str, backbone: str | None = None) -> Task:
         raise ValueError(f"task {name!r} is unknown; {near(name, TASKS)}choose one of {', '.join(sorted(TASKS))}")
     loader, source = loader_at(TASKS[name][0]), {"task": name}
     if backbone is not None:
-        source["backbone"] = backbone
+        source = placed({**source, "backbone": backbone})
+        backbone = source["backbone"]
     takes = inspect.signature(loader).parameters
     if backbone is not None and "backbone" not in takes:
         raise ValueError(

@@ -29,7 +29,8 @@ FIT = {
     "image": "swin_tiny_patch4_window7_224, swin_base_patch4_window7_224 or vit_base_patch16_224",
     "text": "FacebookAI/roberta-base, FacebookAI/roberta-large or FacebookAI/xlm-roberta-base",
 }
-TIMM_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:", "timm/")
+LOCAL = "local-dir:"
+TIMM_PREFIXES = ("hf-hub:", "hf_hub:", LOCAL, "timm/")
 
 LONGEST = 128  # tokens
 
@@ -136,6 +137,16 @@ def kind_of(name: str) -> str:
     )
 
 
+def placed(name: str) -> str:
+    """`name`, with an absolute path where it is a folder, so that it is found again from another one."""
+    import timm
+
+    if name.startswith(LOCAL):
+        return f"{LOCAL}{Path(name.removeprefix(LOCAL)).resolve()}"
+    folder = Path(name).is_dir() and not name.startswith(TIMM_PREFIXES) and not timm.is_model(name)
+    return str(Path(name).resolve()) if folder else name
+
+
 @contextlib.contextmanager
 def unseen_randomness() -> Iterator[None]:
     """Both libraries draw fresh layers from torch's global stream: seeded here, and given back as it was."""
@@ -167,7 +178,7 @@ def timm_model(name: str, classes: int, pretrained: bool) -> nn.Module:
     """timm's own model; weights, and the configuration of a name that is a place, are read where they lie."""
     import timm
 
-    reading = from_directory if name.startswith("local-dir:") else from_hub
+    reading = from_directory if name.startswith(LOCAL) else from_hub
     remote = pretrained or name.startswith(TIMM_PREFIXES)
     try:
         with reading(f"backbone {name!r}") if remote else contextlib.nullcontext():
