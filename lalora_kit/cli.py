@@ -128,7 +128,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         for line in saved.rounds:
             show(line, settings, as_json)
         if saved.ended:
-            typer.echo(f"all {settings.rounds} rounds of this run are done; more rounds are a new run", err=as_json)
+            typer.echo(f"this run has ended: round {settings.rounds} was its last; more are a new run", err=as_json)
         rounds = save_rounds(task, method, settings, resume, resume=True)
     else:
         preset = given.pop("preset", None)
