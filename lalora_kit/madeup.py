@@ -17,10 +17,13 @@ ENOUGH = 256  # texts whose tokens are as good as all
 SPECIAL = ("pad", "bos", "eos", "sep", "cls", "unk", "mask", "decoder_start")
 
 
-def pair(task: Task, generator: torch.Generator) -> Inputs:
-    """Two samples of different content, `(2, ...)` an input; of texts a short one and one of the longest length."""
+def pair(task: Task, generator: torch.Generator, share: float = 1.0) -> Inputs:
+    """Two samples of different content, `(2, ...)` an input.
+
+    Of texts the second is as long as the longest, or that `share` of it, and the first is half as long.
+    """
     mask = task.test.inputs.get(MASK)
-    tokens = texts(task, generator) if mask is not None and mask.ndim == 2 else {}
+    tokens = texts(task, generator, share) if mask is not None and mask.ndim == 2 else {}
     return {
         name: tokens[name] if name in tokens else mixed(value, task.train.inputs.get(name), generator)
         for name, value in task.test.inputs.items()
@@ -48,8 +51,8 @@ def longest(task: Task) -> int:
     return max(int(mask.any(0).nonzero()[-1]) + 1 for mask in masks if mask.any())
 
 
-def texts(task: Task, generator: torch.Generator) -> Inputs:
-    """Inputs of one value a token: a text of half the longest length, and one of the longest length, `(2, longest)`.
+def texts(task: Task, generator: torch.Generator, share: float) -> Inputs:
+    """Inputs of one value a token, `(2, tokens)`: see `pair`.
 
     Both are made like the longest test text: its special tokens stay, as some models look for them, and all other
     tokens are drawn from those that test texts hold.
@@ -60,9 +63,11 @@ def texts(task: Task, generator: torch.Generator) -> Inputs:
     real = used[row].nonzero()[:, 0]
     special = torch.isin(inputs[IDS][row, real], special_tokens(task.backbone)) if IDS in inputs else real < 0
     in_front = any(bool((mask.any(1) & ~mask[:, 0]).any()) for mask in masks)
-    width = longest(task)
     most = max(int(mask.sum(1).max()) for mask in masks)
-    picked = [real[chosen(special, length)] for length in (most // 2, most)]
+    cut = int(most * (1 - share))
+    width = longest(task) - cut
+    picked = [real[chosen(special, length)] for length in ((most - cut) // 2, most - cut)]
+    width = max(width, *map(len, picked))  # special tokens are never left out
     made = {}
     for name, value in inputs.items():
         if value.shape == used.shape:

@@ -17,12 +17,13 @@ from torch import nn
 
 from lalora_kit.madeup import longest
 from lalora_kit.methods import Method
+from lalora_kit.onepass import Way
 from lalora_kit.persample import check_backbone, linear_names
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.padding import MASK, positions_of
-from lalora_kit.tryout import SEED, Way, try_out
+from lalora_kit.tryout import SEED, try_out
 from lalora_kit.unsound import Unsound
 
 LONG = 1.0  # seconds from which on the trial is told
@@ -33,9 +34,9 @@ _PASSED: weakref.WeakKeyDictionary[Task, dict[tuple[object, ...], float]] = weak
 def check_sound(task: Task, method: Method, settings: Settings) -> None:
     """Try a task, once a process for each way of computing it.
 
-    It takes no more passes than a forward and backward pass of 4 samples at the task's own size: two together and
-    one of them alone go forward and backward, the other goes forward alone, and once more as it is evaluated. All but
-    the last in float64, where memory allows. No private sample is touched, and no random stream of the run.
+    It costs no more than a forward and backward pass of 4 samples at the task's own size: two together and one of
+    them alone go forward and backward, the other goes forward alone, and once more as it is evaluated; texts at half
+    their length, and once forward at full length. No private sample is touched, and no random stream of the run.
 
     Raises:
         ValueError: naming the module that rules the task out, or what could not be computed; nothing was charged.

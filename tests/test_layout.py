@@ -37,6 +37,7 @@ ORDER = [
     *(
         "madeup",
         "unsound",
+        "onepass",
         "tryout",
         "soundcheck",
         "records",
