@@ -100,11 +100,7 @@ class AuditResult:
 
     def __str__(self) -> str:
         found = f"≥ {self.epsilon_lower:.2f} (saturated)" if self.saturated else f"{self.epsilon_lower:.2f}"
-        verdict = "not contradicted, which proves nothing"
-        if self.contradicts:
-            verdict = "CONTRADICTED"
-        elif self.ceiling <= self.epsilon:
-            verdict = "not contradicted, and nothing could have contradicted it here"
+        verdict = "CONTRADICTED" if self.contradicts else "not contradicted, which proves nothing"
         return (
             f"{self.method}: ε_lower {found} at {100 * self.confidence:g} % confidence; "
             f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {verdict}{self.limit and '; '}{self.limit}"
