@@ -154,7 +154,9 @@ def made_with() -> dict[str, str]:
 
 def _processor() -> str:
     try:
-        models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        models = [
+            line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line
+        ]
         return models[0].split(":", 1)[1].strip()
     except (OSError, IndexError):
         return platform.processor() or platform.machine()

@@ -28,7 +28,7 @@ app.add_typer(cli_own.app)
 app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
 
-EXIT_MACHINE, EXIT_BAD_INPUT, EXIT_PIPE = 1, 2, 141  # the last as a shell tells SIGPIPE
+EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
 #: Options that say what is learnt, not how.
 SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
@@ -212,7 +212,7 @@ def main() -> None:
         finally:
             streams.settle()
     except BrokenPipeError:  # `lalora train | head -1`
-        code = EXIT_PIPE
+        code = EXIT_MACHINE
     except OSError as error:
         code = told(f"{error}: what was to be printed could not be", EXIT_MACHINE)
     sys.exit(code)

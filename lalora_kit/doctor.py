@@ -137,7 +137,7 @@ def bf16_in_hardware(device: str) -> bool:
         cuda = importlib.import_module("torch").cuda
         return cuda.is_available() and cuda.is_bf16_supported(including_emulation=False)
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))

@@ -6,10 +6,12 @@ Here a wrong parameter is an error and every cell has a time limit.
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,16 +64,17 @@ def run_notebook(
 ) -> NotebookRun:
     """Run `path` in a fresh kernel of this interpreter, in its own folder; outputs go to `out_path`.
 
-    `timeout` is in seconds per cell; `on_cell` is called as each code cell starts. A failure inside the
-    notebook is reported in the returned run, not raised; wrong parameters raise ValueError.
+    `timeout` is in seconds per cell, and once more for what it printed to be read; `on_cell` is called as each code
+    cell starts. A failure inside the notebook is reported in the returned run, not raised; wrong parameters raise
+    ValueError.
     """
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # all that it would say is in the run's `error`
     if parameters:
         check_parameters(path, parameters)
     out_path.parent.mkdir(parents=True, exist_ok=True)
     out_path.unlink(missing_ok=True)  # so that a run that fails early does not show an older run's outputs
     start = time.perf_counter()
-    peak, error = _execute(path.resolve(), out_path.resolve(), dict(parameters or {}), timeout, on_cell)
+    with _quiet("papermill", "asyncio"):
+        peak, error = _execute(path.resolve(), out_path.resolve(), dict(parameters or {}), timeout, on_cell)
     seconds = time.perf_counter() - start
     result, record = _clean_and_read(out_path) if out_path.exists() else ("", None)
     return NotebookRun(
@@ -85,6 +88,21 @@ def run_notebook(
         peak_memory_bytes=peak,
         size_bytes=out_path.stat().st_size if out_path.exists() else 0,
     )
+
+
+@contextmanager
+def _quiet(*loggers: str) -> Iterator[None]:
+    """Keep libraries from telling a failure besides: all that they would say is in the run's `error`."""
+    found = [logging.getLogger(name) for name in loggers]
+    levels = [logger.level for logger in found]
+    for logger in found:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        gc.collect()  # asyncio tells of a task that was left behind when it goes
+        for logger, level in zip(found, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _execute(
@@ -110,6 +128,7 @@ def _execute(
                 progress_bar=False,
                 cwd=str(path.parent),
                 execution_timeout=timeout,
+                iopub_timeout=timeout,
                 kernel_manager_class=manager_class,
                 on_cell_execute=count,
             )

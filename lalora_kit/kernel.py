@@ -6,6 +6,7 @@ of the user. Notebooks of this package must see this package, so the kernel is s
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,10 @@ def watched_kernel() -> Iterator[tuple[Watch, type[AsyncKernelManager]]]:
             watch.manager = self
             if self.has_trait("transport_encryption") and zmq.has("curve"):
                 self.transport_encryption = "auto"  # else newer kernels warn the reader of plain TCP
+
+        async def start_kernel(self, *args: Any, **options: Any) -> None:
+            # What a notebook prints comes as messages; the rest is a kernel's own log, of how it was stopped.
+            await super().start_kernel(*args, **{"stderr": subprocess.DEVNULL, **options})
 
         @property
         def kernel_spec(self) -> KernelSpec:
@@ -92,7 +97,7 @@ def _peak_resident(process: psutil.Process) -> int:
     The system's own mark catches a peak between two looks, such as one large training step.
     """
     try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
     except (OSError, IndexError):
         try:

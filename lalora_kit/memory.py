@@ -44,7 +44,7 @@ def available_memory() -> int:
         return -1
     for limit, used in CGROUPS:
         try:
-            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            free = min(free, int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             continue  # no such limit here: `max`, or no such file
     return max(0, free)

@@ -10,6 +10,7 @@ import ast
 import difflib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from lalora_kit.parameters import check_parameters, parameters_of
 from lalora_kit.settings import Settings
 
 NOTEBOOK = "notebook"
+MOST_BYTES = 200
+"""Of a job's name: files get endings to it, and a file's name has 255 at most."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +122,17 @@ def check_names(given: Mapping[str, list[str]], known: Mapping[Path, Iterable[st
 
 
 def jobs_of(path: Path, values: Mapping[str, Sequence[object]]) -> Iterator[Job]:
-    """The runs of one notebook; what varies is in the name."""
+    """The runs of one notebook; what varies is in the name, and a number where that is not enough."""
+    taken = Counter[str]()
     for combination in itertools.product(*values.values()):
         parameters = dict(zip(values, combination, strict=True))
         check_parameters(path, parameters)
         if path.parent == notebooks_dir():
             check_settings(parameters)
         varied = [f"{name}-{value}" for name, value in parameters.items() if len(values[name]) > 1]
-        yield Job(path, parameters, re.sub(r"[^\w.-]+", "-", "_".join([path.stem, *varied])))
+        name = re.sub(r"[^\w.-]+", "-", "_".join([path.stem, *varied])).encode()[:MOST_BYTES].decode(errors="ignore")
+        taken[name] += 1
+        yield Job(path, parameters, name if taken[name] == 1 else f"{name}_{taken[name]}")
 
 
 def check_settings(parameters: Mapping[str, object]) -> None:

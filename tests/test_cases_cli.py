@@ -174,8 +174,8 @@ def test_p12_a_file_that_is_gone_may_lie_elsewhere(own):
     (own / "mine.py").rename(own / "moved.py")
     code, said = run("report", own / "run")
     assert code == 2 and "that file is gone" in said and "--method" in said
-    assert run("report", own / "run", "--method", f"{own / 'moved.py'}:MINE")[0] == 0
-    assert run("train", "--resume", own / "run", "--method", f"{own / 'moved.py'}:MINE")[0] == 0
+    assert run("report", own / "run", "--method", f"{own / 'moved.py'}:MINE") == (0, "")
+    assert run("train", "--resume", own / "run", "--method", f"{own / 'moved.py'}:MINE") == (0, "")
     (own / "moved.py").write_text(MINE.replace("return B", "return B | B"), "utf-8")
     assert "another now" in run("report", own / "run", "--method", f"{own / 'moved.py'}:MINE")[1]
 
@@ -281,3 +281,236 @@ def test_t6_paths_are_kept_absolute(tmp_path, monkeypatch):
         assert placed(placed({"backbone": given})) == {"backbone": kept}
     assert placed({"csv": "a/../b.csv", "text": "a"}) == {"csv": f"{here}/b.csv", "text": "a"}
     assert placed({"images": "model"}) == {"images": f"{here}/model"}
+
+
+# ---- T9 to T13: notebooks ----------------------------------------------------------------------------------------
+
+
+def write(folder, name, *sources, parameters="x = 1", tags=(), spec=True, language="python"):
+    """A notebook with a parameters cell and code cells; `tags` are those of the first of them."""
+    import nbformat
+    from nbformat import v4
+
+    first, *rest = map(v4.new_code_cell, sources or ("x",))
+    first.metadata["tags"] = list(tags)
+    notebook = v4.new_notebook(
+        cells=[v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), first, *rest],
+        metadata={"kernelspec": {"name": "k", "display_name": "K", "language": language}} if spec else {},
+    )
+    nbformat.write(notebook, folder / name)
+    return folder / name
+
+
+@pytest.mark.parametrize("command", ["ci", "handout"])
+def test_t9_a_list_or_a_mapping_is_a_value_like_any_other(command, tmp_path):
+    """Two lists, and a value that is a tuple: three runs, each given what was written."""
+    path = write(tmp_path, "n.ipynb", "print(type(x).__name__, x)", parameters="x = [1]")
+    code, said = run(command, path, "--x", "[1, 2]", "(3, [4])", "--out", tmp_path / "out")
+    assert (code, said) == (0, "")
+
+
+def test_t9_values_are_told_apart_by_how_they_are_written(tmp_path):
+    from lalora_kit import sweep
+
+    path = write(tmp_path, "n.ipynb", parameters="x = None")
+    words = ["1", "true", "[1]", "[1]", "{'a': [1]}", "{[1]: 2}", "1.0", "nan", "nan"]
+    jobs = sweep.plan([str(path), "--x", *words])
+    assert [repr(job.parameters["x"]) for job in jobs] == [
+        "1", "True", "[1]", "{'a': [1]}", "'{[1]: 2}'", "1.0", "nan",
+    ]  # fmt: skip
+    assert len({job.name for job in jobs}) == len(jobs)
+
+
+@pytest.mark.parametrize("word", ["{1, 2}", "b'a'", "[1, 2j]", "{(1, 2): 3}", "..."])
+def test_t9_what_no_report_could_hold_is_refused_first(word, tmp_path):
+    code, said = run("ci", write(tmp_path, "n.ipynb", parameters="x = None"), "--x", word)
+    assert code == 2 and "cannot be given to a notebook" in said
+
+
+@pytest.mark.parametrize("word", ["(" * 5000, "-" * 100_000 + "1", "9" * 5000, "[" * 90 + "]" * 90, "a\0b", "x" * 3000])
+def test_t9_no_value_is_too_odd_to_be_read(word, tmp_path):
+    from lalora_kit import sweep
+
+    jobs = sweep.plan([str(write(tmp_path, "n.ipynb", parameters="x = None")), "--x=" + word, "--x=1"])
+    assert len(jobs) == 2 and all(len(f"{job.name}.ipynb".encode()) < 250 for job in jobs)
+
+
+def test_t10_a_notebook_without_a_kernelspec_is_run_by_this_python(tmp_path):
+    from lalora_kit.execute import run_notebook
+
+    path = write(tmp_path, "na{m}e.ipynb", "print(x)", spec=False)
+    done = run_notebook(path, tmp_path / "out.ipynb", {"x": 5}, timeout=60)
+    assert (done.ok, done.result) == (True, "5")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"cells": 3}', "no notebook", "\0", '{"cells": [3]}'])
+@pytest.mark.parametrize("command", ["ci", "handout"])
+def test_t10_what_is_no_notebook_is_named(command, text, tmp_path):
+    (tmp_path / "odd.ipynb").write_text(text, "utf-8")
+    code, said = run(command, tmp_path / "odd.ipynb", "--x", "1")
+    assert code == 2 and "odd" in said
+
+
+def test_t10_another_language_is_named(tmp_path):
+    code, said = run("ci", write(tmp_path, "r.ipynb", language="R"))
+    assert code == 2 and "r.ipynb" in said and "written in R" in said
+
+
+def test_t11_a_long_line_takes_no_time_and_the_limit_holds(tmp_path):
+    import time
+
+    from lalora_kit.execute import run_notebook
+
+    path = write(tmp_path, "n.ipynb", "print('x' * 200_000)", "print('\\ra' * 200_000)", "'q' * 300_000")
+    start = time.perf_counter()
+    done = run_notebook(path, tmp_path / "out.ipynb", timeout=30)
+    assert done.ok and time.perf_counter() - start < 30
+
+
+def test_t11_streams_are_joined_as_a_terminal_shows_them():
+    """Against nbclient's own expression, on made-up pieces."""
+    import itertools
+    import re
+
+    from nbformat import v4
+
+    from lalora_kit.execute import _joined
+
+    for pieces in itertools.product(("a", "\r", "\n", "b\r", "\r\n", ""), repeat=5):
+        [output] = _joined([v4.new_output("stream", name="stdout", text=piece) for piece in pieces])
+        assert output.text == re.sub(r".*\r(?=[^\n])", "", "".join(pieces))
+    both = [v4.new_output("stream", name=name, text=name) for name in ("stderr", "stdout", "stderr")]
+    assert [output.text for output in _joined(both)] == ["stdout", "stderrstderr"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "known"),
+    [
+        ("x = 'a=b'", {"x": "'a=b'"}),
+        ("x: str = 'a == b'  # if a=b", {"x": "'a == b'"}),
+        ("x = dict(a=1)", {"x": "dict(a=1)"}),
+        ("x = [1,\n     2]\ny = 3", {"x": "[1,\n     2]", "y": "3"}),
+        ("%time\nx = y = 3", {"x": "3", "y": "3"}),
+        ("x, y = 1, 2", {"x": "", "y": ""}),
+        ("x: int", {"x": ""}),
+        ("d = {}\nd['a'] = 1\nd.b = 2", {"d": "{}"}),
+        ("", {}),
+    ],
+)
+def test_t12_a_parameter_is_seen_whatever_its_default(cell, known, tmp_path):
+    from lalora_kit.parameters import parameters_of
+
+    assert parameters_of(write(tmp_path, "n.ipynb", parameters=cell)) == known
+
+
+def test_t12_a_value_with_a_sign_reaches_the_notebook_as_it_is(tmp_path):
+    from lalora_kit.execute import run_notebook
+
+    path = write(tmp_path, "n.ipynb", "print([x, y])", parameters="x = 'a=b'\ny = (1, 2)")
+    given = {"x": 'c = "d"\n\'é\\', "y": ({1: float("inf")}, "=")}
+    done = run_notebook(path, tmp_path / "out.ipynb", given, timeout=60)
+    assert done.result == repr([given["x"], given["y"]])
+
+
+def test_t12_a_parameters_cell_that_is_no_python_is_named(tmp_path):
+    code, said = run("ci", write(tmp_path, "n.ipynb", parameters="x = = 3"), "--x", "1")
+    assert code == 2 and "n.ipynb" in said and "no Python" in said
+
+
+def test_t13_a_cell_that_is_meant_to_raise_may(tmp_path):
+    from lalora_kit.execute import run_notebook
+
+    announced = {"tags": ["raises-exception"]}
+    good = write(tmp_path, "good.ipynb", "1 / 0", "print('went on')", **announced)
+    bad = write(tmp_path, "bad.ipynb", "1 / 0", "raise KeyError('not announced')", **announced)
+    done = [run_notebook(path, tmp_path / "out" / path.name, timeout=60) for path in (good, bad)]
+    assert (done[0].ok, done[0].result) == (True, "went on")
+    assert done[1].error == "In [3]: KeyError: 'not announced'"
+
+
+# ---- T8, T16: streams, help and version --------------------------------------------------------------------------
+
+
+def shell(command, **variables):
+    """Exit code, standard output and standard error of a line of the shell, in which `lalora` is the command."""
+    import os
+    import subprocess
+    import sys
+
+    line = f'lalora() {{ {sys.executable} -m lalora_kit "$@"; }}; {command}'
+    done = subprocess.run(["bash", "-c", line], capture_output=True, env={**os.environ, **variables})
+    return done.returncode, done.stdout.decode("latin-1"), done.stderr.decode("latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii:strict", "latin-1", "utf-16:strict"])
+def test_t8_anything_is_said_in_any_encoding(encoding):
+    code, out, err = shell(
+        "lalora --help && lalora presets && lalora plan --sizes 3 --sample-rate 2", PYTHONIOENCODING=encoding
+    )
+    assert code == 2 and "Traceback" not in err and "codec" not in err
+    assert encoding.startswith("utf") or ("paper/" in out and "lalora: sample_rate=2.0" in err)
+
+
+def test_t8_a_run_is_whole_where_its_words_cannot_be_said(tmp_path):
+    arguments = " ".join(QUICK)
+    code, out, err = shell(f"lalora train {arguments} --out {tmp_path}/o", PYTHONIOENCODING="ascii:strict")
+    assert (code, err.count("Traceback")) == (0, 0) and "\\u03b5" in out and "kept in" in out
+    assert (tmp_path / "o" / "adapter" / "adapter_model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("lalora presets | true; exit ${PIPESTATUS[0]}", (0, 1)),
+        ("lalora presets >&-", (0,)),
+        ("lalora presets >&- 2>&- <&-", (0,)),
+        ("lalora trian 2>&-", (2,)),
+        ("lalora presets > /dev/full", (1,)),
+        ("lalora trian 2> /dev/full", (1, 2)),
+    ],
+)
+def test_t8_nobody_need_listen(command, code):
+    ended, _, err = shell(command)
+    assert ended in code and "Traceback" not in err and "Exception ignored" not in err
+
+
+def test_t8_every_file_is_opened_with_its_encoding_named():
+    """Text that is read or written by the locale's encoding is another text on another machine."""
+    import ast
+    from pathlib import Path
+
+    import lalora_kit
+
+    for path in Path(lalora_kit.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            said = {str(value.value) for value in node.args if isinstance(value, ast.Constant)}
+            named = any(key.arg == "encoding" for key in node.keywords) or {"utf-8", "rb", "wb", "a+b"} & said
+            if name in ("read_text", "write_text") or (name == "open" and isinstance(node.func, ast.Name)):
+                assert named, f"{path}:{node.lineno}"
+
+
+def test_t16_lalora_alone_prints_its_help_and_nothing_else():
+    code, out, err = shell("lalora")
+    assert (code, err) == (2, "") and "Usage" in out and "train" in out
+
+
+def test_t16_the_version_is_told():
+    import lalora_kit
+
+    assert shell("lalora --version") == (0, f"lalora-kit {lalora_kit.__version__}\n", "")
+
+
+def test_t16_no_help_speaks_of_pythons_none(capsys, monkeypatch):
+    import sys
+
+    from lalora_kit import cli
+    from tests.test_workflows import COMMANDS
+
+    for command in COMMANDS:
+        monkeypatch.setattr(sys, "argv", ["lalora", command, "--help"])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert "none)" not in capsys.readouterr().out.lower(), command

@@ -22,6 +22,7 @@ from types import CodeType
 from lalora_kit.methods.method import Method
 
 MARK = ".py:"
+MODULE = "own_method_"
 NAMED = "a method of your own is named file.py:NAME"
 FIELDS = {"file", "name", "sha256"}
 REMEDY = (
@@ -64,7 +65,7 @@ def split(place: str) -> tuple[Path, str]:
 def run(file: Path, data: bytes, name: str) -> Method:
     """Run the content `data` of `file`, and take the `Method` called `name` out of it."""
     content = hashlib.sha256(data).hexdigest()
-    loader = Whole(f"{file.stem}_{content[:16]}", str(file), data)
+    loader = Whole(f"{MODULE}{content[:16]}", str(file), data)
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
