@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.tasks import SAMPLE, Inputs, Split, Task
+from lalora_kit.tasks.spelling import composed, is_empty, look_alikes
 
 MOST_NAMED = 10
 REMEDY = "mend these rows or take them out, and start again"
@@ -58,24 +59,34 @@ def from_arrays(
     owners: Any = None,
     test_owners: Any = None,
     units: Any = None,
+    test_units: Any = None,
     unit: str = "person",
     prepare: Callable[[Inputs], Inputs] | None = None,
     name: str = "own",
     description: str = "",
 ) -> Task:
-    """See `Task.from_arrays`."""
-    named = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(str, classes))
+    """See `Task.from_arrays`; `test_units` `(test samples,)` say of whom the test samples are.
+
+    What is tested with is told as it is, so nobody may be in both parts. Where `units` are given without `test_units`,
+    a test sample that equals a training sample is refused, for it may be the same person's.
+    """
+    named = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(map(composed, map(str, classes)))
     check_classes(backbone, head, named)
-    whose, test_whose = as_names(owners, "owners"), as_names(test_owners, "test_owners")
+    bad: list[str] = []
+    whose, test_whose = as_names(owners, "owners", bad), as_names(test_owners, "test_owners", bad)
     if (whose is None) != (test_whose is None):
         raise ValueError(
             "owners and test_owners are given one without the other; results are told per owner; give both or neither"
         )
-    people = as_names(units, "units")
+    people, tested = as_names(units, "units", bad), as_names(test_units, "test_units", bad)
+    if tested is not None and people is None:
+        raise ValueError("test_units are given without units; give both, or units alone, or neither")
     train, test = as_inputs(inputs, "inputs", prepare), as_inputs(test_inputs, "test_inputs", prepare)
-    bad = [*unfinished(train, "inputs"), *unfinished(test, "test_inputs")]
+    bad += [*unfinished(train, "inputs"), *unfinished(test, "test_inputs")]
     truth, test_truth = as_labels(labels, named, "labels", bad), as_labels(test_labels, named, "test_labels", bad)
-    for given, rows, what in ((whose, truth, "owners"), (test_whose, test_truth, "test_owners"), (people, truth, unit)):
+    pairs = ((whose, truth, "owners"), (test_whose, test_truth, "test_owners"), (people, truth, unit),
+             (tested, test_truth, "test_units"))  # fmt: skip
+    for given, rows, what in pairs:
         if given is not None and len(given) != len(rows):
             raise ValueError(f"{what} has {len(given)} rows and there are {len(rows)} labels; give one a label")
     if whose is not None and test_whose is not None:
@@ -84,6 +95,8 @@ def from_arrays(
         bad += [f"test_owners row {row} is {o!r}, unknown" for row, o in enumerate(test_whose) if o not in known]
     if people is not None and whose is not None:
         bad += shared_units(people, whose, unit, lambda row: f"units row {row}")
+    if people is not None:
+        bad += in_both(people, tested, unit) if tested is not None else same_inputs(train, test)
     refuse_rows(bad)
     places = sorted(set(whose or ()))
     return Task(
@@ -103,6 +116,9 @@ def from_arrays(
 
 def check_classes(backbone: nn.Module, head: str, classes: Sequence[str]) -> None:
     """At least two different classes, as many as the head tells apart."""
+    alike = look_alikes(classes, "class", lambda at: f"number {at}")
+    if alike:
+        raise ValueError(f"classes cannot be told apart: {'; '.join(alike)}; write each in one way")
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise ValueError(f"classes={list(classes)[:10]} is not possible: there must be two or more, each named once")
     modules = dict(backbone.named_modules())
@@ -176,7 +192,7 @@ def as_labels(given: Any, classes: Sequence[str], where: str, bad: list[str]) ->
     place = {name: number for number, name in enumerate(classes)}
     if array.dtype.kind in "iu":
         place = {str(number): number for number in range(len(classes))}
-    found = [place.get(str(value), -1) for value in array]
+    found = [place.get(composed(str(value)), -1) for value in array]
     known = f"0 to {len(classes) - 1}" if array.dtype.kind in "iu" else ", ".join(classes[:10])
     bad += [
         f"{where} row {row} is {str(value)!r}, none of {known}"
@@ -186,14 +202,42 @@ def as_labels(given: Any, classes: Sequence[str], where: str, bad: list[str]) ->
     return torch.tensor(found, dtype=torch.int64)
 
 
-def as_names(given: Any, what: str) -> list[str] | None:
-    """A name a sample, as text; None stays None."""
+def as_names(given: Any, what: str, bad: list[str]) -> list[str] | None:
+    """A name a sample, as composed text; None stays None. Missing names and look-alikes are added to `bad`."""
     if given is None:
         return None
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if array.ndim != 1 or array.dtype.kind not in "iuUSO":
         raise ValueError(f"{what} are {array.dtype} of shape {array.shape}; give one name or whole number a sample")
-    return [str(value) for value in array.tolist()]
+    values = array.tolist()
+    names = ["" if value is None or value != value else composed(str(value)) for value in values]
+    bad += [f"{what} row {row} is {values[row]!r} and names nobody" for row, name in enumerate(names) if is_empty(name)]
+    bad += look_alikes(names, "name", lambda row: f"{what} row {row}")
+    return names
+
+
+def in_both(units: Sequence[str], tested: Sequence[str], unit: str) -> list[str]:
+    """Test samples of a person who is in training: a line each."""
+    known = set(units)
+    both = [row for row, who in enumerate(tested) if who in known]
+    return [f"test_units row {row} is {unit} {tested[row]!r}, who is in training too" for row in both]
+
+
+def same_inputs(train: Inputs, test: Inputs) -> list[str]:
+    """Test samples that equal a training sample in every input: a line each."""
+
+    def keys(inputs: Inputs) -> list[bytes]:
+        whole = [value.flatten(1).contiguous().numpy() for _, value in sorted(inputs.items())]
+        return [b"".join(part[row].tobytes() for part in whole) for row in range(min(map(len, whole), default=0))]
+
+    first: dict[bytes, int] = {}
+    for row, key in enumerate(keys(train)):
+        first.setdefault(key, row)
+    return [
+        f"test_inputs row {row} equals inputs row {first[key]}, perhaps of one person (test_units say of whom it is)"
+        for row, key in enumerate(keys(test))
+        if key in first
+    ]
 
 
 def as_places(names: Sequence[str] | None, order: Sequence[str]) -> Tensor | None:

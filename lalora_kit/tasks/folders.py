@@ -156,9 +156,9 @@ def check_nested(walk: Walk, parts: Sequence[Path], unit: str | None) -> None:
         inner.setdefault(composed(rest[0]).casefold(), set()).add(outer)
     shared = sorted(name for name, outer in inner.items() if len(outer) > 1)
     if shared:
-        outer = sorted(set().union(*inner.values()))
+        around = sorted(set().union(*inner.values()))
         raise ValueError(
-            f"{walk.root} holds folders of one name ({', '.join(shared[:10])}) in {', '.join(outer[:10])}: either may "
+            f"{walk.root} holds folders of one name ({', '.join(shared[:10])}) in {', '.join(around[:10])}: either may "
             "be the classes; make the classes the outer folders, with their images directly inside, and name sites or "
             f"persons in {METADATA}, for --owner and --unit"
         )
@@ -178,6 +178,6 @@ def check_names(places: Sequence[str], depth: int, unit: str | None) -> None:
         if person and first.setdefault(person, place) != place:
             raise ValueError(
                 f"{first[person]} and {place} are named after one person ({person}), and no unit of privacy is named: "
-                f"ε would hold for one image, not for a person with several; name each image's person in {METADATA} and "
-                "give --unit with its column, or --unit row where every image is a person of its own"
+                f"ε would hold for one image, not for a person with several; name each image's person in {METADATA} "
+                "and give --unit with its column, or --unit row where every image is a person of its own"
             )

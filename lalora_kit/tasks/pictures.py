@@ -114,7 +114,7 @@ def on_white(image: Image) -> Image:
         return image
     paper = Image.new("RGBA", whole.size, "white")
     paper.alpha_composite(whole)
-    if all(low == high == 255 for low, high in paper.convert("RGB").getextrema()):
+    if paper.convert("L").getextrema() == (255, 255):
         raise ValueError(
             "it is white, or nothing, on a transparent ground, so that on white paper nothing is seen; give it a ground"
         )

@@ -49,5 +49,5 @@ def look_alikes(names: Sequence[str], what: str, place: Callable[[int], str]) ->
     return [
         f"{place(row)} is {what} {name!a}, which looks like {seen[as_seen(name)]!a} and is written otherwise"
         for name, row in first.items()
-        if seen.setdefault(as_seen(name), name) != name
+        if not is_empty(name) and seen.setdefault(as_seen(name), name) != name
     ]
