@@ -135,8 +135,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
-    for line in about_trial(task):
-        typer.echo(line, err=as_json)
+    for said in about_trial(task):
+        typer.echo(said, err=as_json)
     for r in progress(rounds, settings, as_json):
         show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):
