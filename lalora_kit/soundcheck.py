@@ -36,7 +36,8 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
 
     It costs no more than a forward and backward pass of 4 samples at the task's own size: two together and one of
     them alone go forward and backward, the other goes forward alone, and once more as it is evaluated; texts at half
-    their length, and once forward at full length. No private sample is touched, and no random stream of the run.
+    their length, and once forward at full length. With two copies of the model that was 1.1 of it in processor time on
+    Swin-T and 1.4 on RoBERTa-base. No private sample is touched, and no random stream of the run.
 
     Raises:
         ValueError: naming the module that rules the task out, or what could not be computed; nothing was charged.

@@ -192,6 +192,13 @@ def test_p2_prepare_that_mixes_a_chunk_is_refused():
     refused(made(TwoLayers(6, 5, 3), points(6), prepare=whitened), "mixes samples")
 
 
+def test_p2_an_engine_that_takes_windows_for_samples_is_stopped_at_the_door(monkeypatch):
+    from tests.faults import windows_as_samples
+
+    windows_as_samples(monkeypatch)
+    refused(swin_task(), "layer 'layers.0.blocks.0.attn.proj' is not laid out sample by sample")
+
+
 class OwnTask(Task):
     """A subclass of Task, with what checks there are switched off."""
 
