@@ -61,6 +61,9 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a column that is not there": (["train", *CSV[:3], "nota", *CSV[4:]], "note"),
     "a table without a label": (["train", *CSV[:4]], "--label"),
     "people who come twice, unnamed": (["train", *CSV, *QUICK], "--unit"),
+    "people of a study who come twice, unnamed": (["train", "--csv", "study.csv", *CSV[2:], *QUICK], "--unit USUBJID"),
+    "a table with semicolons": (["train", "--csv", "semicolons.csv", *CSV[2:], *QUICK], "separated by semicolons"),
+    "a quote that stays open": (["train", "--csv", "quote.csv", *CSV[2:], *QUICK], "quote.csv line 3"),
     "a folder of images that is not there": (["train", "--images", "none"], "none"),
     "sizes in words": (["plan", "--sizes", "a,b", "--epsilon", "3"], "sizes"),
     "a notebook that is not there": (["ci", "99"], "99"),
@@ -79,6 +82,9 @@ def prepare(directory: Path) -> None:
     """A finished run, a table with people who come twice, and a notebook that somebody has worked in."""
     with contextlib.chdir(directory):
         (directory / "notes.csv").write_text("note,class,patient\nfine,a,1\nbad,b,1\nwell,a,2\npoor,b,2\n")
+        (directory / "study.csv").write_text("note,class,USUBJID\nfine,a,1\nbad,b,1\nwell,a,2\npoor,b,2\n")
+        (directory / "semicolons.csv").write_text("note;class\nfine, and well;a\nbad;b\n")
+        (directory / "quote.csv").write_text('note,class\nfine,a\nbad,"b\nwell,a\n')
         assert run(["train", *QUICK, "--out", "run"])[0] == 0
         (directory / "mine").mkdir()
         (directory / "mine" / "00_start_here.ipynb").write_text("my own work")

@@ -66,9 +66,9 @@ IN_CASES = ["Patientid", "patientid", "PATIENTID", "mrn", "USUBJID", "uniquepid"
             "member_no", "case_no"]  # fmt: skip
 MORE = ["MRN", "hospital_mrn", "patientUnitStayID", "NHS number", "ssn", "userid", "caseID", "encounter", "student no",
         "StudentNumber", "customer", "Cust_No", "Patientennummer", "patient_nr", "Kundennr.", "Schüler-ID",
-        "Fallnummer", "id_paciente", "IDPaciente", "Numéro patient", "N° patient", "codice_paziente", "deelnemernummer", "患者ID",
-        "SEQN", "idauniq", "PROLIFIC_PID", "WorkerId", "reviewerID", "last name", "Name", "PseudoID", "patient1",
-        "e-mail", "matrikel_nr", "ptid", "Unnamed: 0", ""]  # fmt: skip
+        "Fallnummer", "id_paciente", "IDPaciente", "Numéro patient", "N° patient", "codice_paziente", "deelnemernummer",
+        "患者ID", "SEQN", "idauniq", "PROLIFIC_PID", "WorkerId", "reviewerID", "last name", "Name", "PseudoID",
+        "patient1", "e-mail", "matrikel_nr", "ptid", "Unnamed: 0", ""]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", IN_CASES + MORE)
@@ -107,6 +107,13 @@ def test_p10_through_both_doors_and_what_the_user_names_is_excluded(tmp_path):
     refused(root, "--unit Probandennr, or --unit row")
     authors = [{"note": row["note"], "author": row["class"]} for row in records()]  # the class is a person: no unit
     from_csv(write_csv(tmp_path / "authors.csv", authors), label="author")
+
+
+def test_p10_a_unit_smaller_than_a_person_is_told(tmp_path):
+    rows = [{**row, "visit": f"v{at // 2}"} for at, row in enumerate(records())]
+    said = from_csv(write_csv(tmp_path / "own.csv", rows), unit="visit").description
+    assert "ε holds for one visit, and 12 of 'patient_id' have several" in said
+    assert "ε holds" not in from_csv(tmp_path / "own.csv", unit="patient_id").description
 
 
 def test_p10_persons_in_the_names_of_files(tmp_path):
@@ -336,7 +343,8 @@ def test_t1_a_quote_that_stays_open_is_refused_by_line(tmp_path):
 
 @pytest.mark.parametrize("text", [
     "note,class,\nfine,a\nbad,b\n", "note,class,\nfine,a,\nbad,b,\n", "sep=,\nnote,class\nfine,a\nbad,b\n",
-    '"sep=,"\r\nnote,class\r\nfine,a\r\nbad,b\r\n', "sep=;\nnote;class\nfine;a\nbad;b\n", "\ufeffsep=,\nnote,class\nfine,a\nbad,b\n",
+    '"sep=,"\r\nnote,class\r\nfine,a\r\nbad,b\r\n', "sep=;\nnote;class\nfine;a\nbad;b\n",
+    "\ufeffsep=,\nnote,class\nfine,a\nbad,b\n",
     "note,class,,\nfine,a,,\nbad,b,,\n",
 ])  # fmt: skip
 def test_t1_a_spreadsheets_commas_and_first_line_are_understood(tmp_path, text):
@@ -353,8 +361,9 @@ def test_t1_a_later_column_without_a_name_is_refused(tmp_path):
 @pytest.mark.parametrize("sign, name", [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
 def test_t2_a_file_with_another_separator_is_named_so(tmp_path, sign, name):
     lines = [f"note{sign}class", f"fine, and well{sign}a", f"bad{sign}b", f'"so, so"{sign}b']
-    with pytest.raises(ValueError, match=f"is separated by {name}, and commas are expected"):
-        read_table(table(tmp_path / "t.csv", "\n".join(lines)))
+    for count in (2, 3, 4):
+        with pytest.raises(ValueError, match=f"is separated by {name}, and commas are expected"):
+            read_table(table(tmp_path / "t.csv", "\n".join(lines[:count])))
 
 
 def test_t2_commas_in_a_file_for_tabs_are_named_so(tmp_path):

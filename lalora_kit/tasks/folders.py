@@ -83,7 +83,7 @@ class Walk:
 
     def told(self) -> str:
         """One line about what was passed over, or nothing."""
-        kinds = sorted(set(self.passed))
+        kinds = sorted({repr(name)[1:-1] for name in self.passed})
         more = ", ..." if len(kinds) > 5 else ""
         count = f"{len(self.passed)} hidden or system {'entry' if len(self.passed) == 1 else 'entries'}"
         return f"passed over: {count} ({', '.join(kinds[:5])}{more})" if kinds else ""

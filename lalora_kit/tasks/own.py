@@ -14,7 +14,17 @@ from lalora_kit.tasks.folders import METADATA, Walk, check_names, check_nested, 
 from lalora_kit.tasks.metadata import about_images
 from lalora_kit.tasks.pictures import read_pictures
 from lalora_kit.tasks.reader import Reader, reader
-from lalora_kit.tasks.rows import ROW, Rows, bad_rows, check_persons, column_of, divide, hashed, shared_with_test
+from lalora_kit.tasks.rows import (
+    ROW,
+    Rows,
+    bad_rows,
+    check_persons,
+    column_of,
+    divide,
+    hashed,
+    parted,
+    shared_with_test,
+)
 from lalora_kit.tasks.spelling import composed, is_empty
 from lalora_kit.tasks.table import read_table
 
@@ -56,7 +66,7 @@ def load_csv(
     inputs = read.encode(texts)
     full = int((inputs["attention_mask"].sum(1) >= read.longest).sum())
     cut = f"{full} texts fill all {read.longest} tokens, and what is beyond is cut off" if full else ""
-    return as_task(path, read, inputs, rows, parts, HELD, [unused(table.columns, text, label, owner, unit), cut])
+    return as_task(path, read, inputs, rows, parts, HELD, [*about(table.columns, text, label, owner, unit), cut])
 
 
 def load_images(
@@ -98,7 +108,7 @@ def load_images(
     count = len(found[0])
     refuse_rows([*walk.bad, *bad_rows(rows), *(shared_with_test(rows, count, walk.bad) if given else [])])
     parts = (list(range(count)), list(range(count, len(places)))) if given else divide(rows)
-    more = [unused(columns, owner, unit), walk.told()]
+    more = [*about(columns, None, None, owner, unit), walk.told()]
     return as_task(root, read, {"x": x}, rows, parts, f"{folders[1].name}/" if given else HELD, more)
 
 
@@ -164,9 +174,12 @@ def people(
     return owners, units
 
 
-def unused(columns: Mapping[str, Sequence[str]], *used: str | None) -> str:
-    """One line about the columns that nobody has asked for, or nothing."""
-    named = {composed(name) for name in used if name is not None}
-    left = [name or "one without a name" for name in columns if name not in named]
+def about(
+    columns: Mapping[str, Sequence[str]], text: str | None, label: str | None, owner: str | None, unit: str | None
+) -> list[str]:
+    """Lines about persons with several units, and about columns that nobody has asked for; none may be needed."""
+    used = {composed(name) for name in (text, label, owner, unit) if name is not None}
+    left = [" ".join(name.split()) or "one without a name" for name in columns if name not in used]
     more = f", and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
-    return f"columns not used: {', '.join(left[:MOST_NAMED])}{more}" if left else ""
+    apart = {name: values for name, values in columns.items() if name not in (text, label)}
+    return [parted(apart, unit), f"columns not used: {', '.join(left[:MOST_NAMED])}{more}" if left else ""]

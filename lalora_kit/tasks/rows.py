@@ -115,6 +115,17 @@ def check_persons(columns: Mapping[str, Sequence[str]], owner: str | None, where
         )
 
 
+def parted(columns: Mapping[str, Sequence[str]], unit: str | None) -> str:
+    """One line where a column of persons has several units of privacy in a person, or nothing: ε holds for one unit."""
+    units = columns.get("" if unit is None else composed(unit))
+    for name, values in columns.items() if units is not None else ():
+        pairs = {pair for pair in zip(values, units or (), strict=True) if pair[0]}
+        several = sum(count > 1 for count in Counter(who for who, _ in pairs).values())
+        if several and speaks_of(name) == PERSON:
+            return f"ε holds for one {unit}, and {several} of {name!r} have several"
+    return ""
+
+
 def divide(rows: Rows) -> tuple[list[int], list[int]]:
     """Rows for training and for testing: a fact of what they say, not of their order or of a seed.
 

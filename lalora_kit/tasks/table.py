@@ -64,7 +64,8 @@ def read_table(path: Path, option: str = "--csv") -> Table:
     except ValueError:
         refuse_separator(lines, separator, path)
         raise
-    if len({len(record) for _, record in records} | {1}) != 2:
+    sizes = {len(record) for _, record in records}
+    if len(sizes) != 1 or 1 in sizes:
         refuse_separator(lines, separator, path)
     names, rows = headed(records, path)
     bad = [(line, f"has {len(record)} fields, and the header {len(names)}", len(record) != len(names))
