@@ -18,7 +18,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lalora_kit.execute import NotebookRun, run_notebook
-from lalora_kit.files import write_atomically
+from lalora_kit.files import make_folder, write_atomically
 from lalora_kit.pages import page, readable_size, write_index
 from lalora_kit.parameters import check_parameters, read_notebook
 
@@ -71,7 +71,7 @@ def copy_notebooks(out_dir: Path, *, keep: bool = False) -> list[Path]:
             f"{', '.join(map(str, changed))} would be overwritten and differ from the kit's, perhaps by your work; "
             "name another folder, or move them away"
         )
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     for data, place in pairs:
         if not place.exists():
             write_atomically(place, data)
@@ -96,7 +96,7 @@ def walkthrough(
     chosen = sorted(notebooks_dir().glob("*.ipynb")) if notebooks is None else list(notebooks)
     if not chosen:
         raise ValueError("there is no notebook to run; the folder of notebooks is empty.")
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     cells = sum(_code_cells(path) for path in chosen)
     runs: list[NotebookRun] = []
     with tqdm(total=cells, unit="cell", disable=not sys.stderr.isatty(), leave=False) as bar:

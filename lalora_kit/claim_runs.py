@@ -18,7 +18,7 @@ from typing import Any
 
 from lalora_kit import grid
 from lalora_kit.claims import CLAIMS, POINTS, Claim, Exact
-from lalora_kit.files import append_line, dumps, read_lines, write_atomically
+from lalora_kit.files import append_line, dumps, make_folder, read_lines, write_atomically
 from lalora_kit.trials import Cell, ensure, find, lines, made_with
 from lalora_kit.verdicts import (
     EQUAL,
@@ -90,7 +90,7 @@ def run_claims(
             f"them; use other seeds than {list(TUNING_SEEDS)}"
         )
     path, made = out / RUNS, made_with(command, task)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     take_from_grid(path, made, claims, seeds, rates)
     ensure(tuning_runs(claims, rates), made, path, workers, report=report)
     for probe, cells in sorted(reported_runs(lines(path), claims, seeds, rates).items(), reverse=True):

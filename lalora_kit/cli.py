@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lalora_kit import __version__, cli_own, cli_research, cli_tools, streams
+from lalora_kit import cli_own, cli_research, cli_tools, streams
 from lalora_kit.memory import ran_out
 from lalora_kit.settings import Settings
 
@@ -29,6 +30,7 @@ app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
 
 EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
+MOST_SHOWN = 300  # letters of one word in a message
 #: Options that say what is learnt, not how.
 SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
@@ -38,7 +40,7 @@ OWN_DATA = "Your own data"
 def told_version(asked: bool) -> None:
     """Print the version, and nothing else."""
     if asked:
-        typer.echo(f"lalora-kit {__version__}")
+        typer.echo(f"lalora-kit {version_of('lalora-kit')}")
         raise typer.Exit
 
 
@@ -230,9 +232,8 @@ def answer(arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        return told(
-            f"{error}; every finished round is kept where --out was given; mend the cause, and --resume", EXIT_MACHINE
-        )
+        kept = "every finished round is kept where --out was given; mend the cause, and --resume"
+        return told(f"{error}; {kept if 'train' in arguments[:1] else 'mend the cause, and call again'}", EXIT_MACHINE)
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
@@ -248,7 +249,8 @@ def answer(arguments: list[str]) -> int:
 
 
 def told(message: str, code: int = EXIT_BAD_INPUT) -> int:
-    """One sentence on standard error; nothing where help was printed in its place, as for a bare `lalora`."""
+    """One sentence on standard error, very long values cut; nothing where help was printed instead of one."""
     if message:
-        typer.echo(f"lalora: {' '.join(message.split())}", err=True)
+        words = (word if len(word) <= MOST_SHOWN else f"{word[:60]}...{word[-20:]}" for word in message.split())
+        typer.echo(f"lalora: {' '.join(words)}", err=True)
     return code

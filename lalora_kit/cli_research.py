@@ -20,7 +20,9 @@ app = typer.Typer(add_completion=False)
 SEVERAL = {"claims": ("--rates",), "compare": ("--epsilon", "--rates")}
 
 TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
-Count = Annotated[int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2)]
+Count = Annotated[
+    int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2, max=1000)
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Runs and tables; a second call goes on there.", show_default="runs/COMMAND-TASK"),
@@ -29,7 +31,7 @@ Rates = Annotated[
     list[float] | None,
     typer.Option(help="To choose from, the same for all; in one go: 0.5 1 2.", show_default="the task's own"),
 ]
-Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1)]
+Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1, max=256)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
 
 

@@ -145,18 +145,18 @@ def ci(
     import tempfile
 
     from lalora_kit import book, reports, sweep
-    from lalora_kit.files import write_atomically
+    from lalora_kit.files import make_folder, write_named
 
     jobs = sweep.plan(context.args, own_options(context))
     made, done = book.made_with(), []
     files = [(path, make) for path, make in ((junit, reports.junit), (json, reports.to_json)) if path is not None]
     for path, _ in files:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     with tempfile.TemporaryDirectory() as scratch:
         for pair in sweep.run(jobs, out or Path(scratch), typer.echo, timeout=timeout):
             done.append(pair)
             for path, make in files:  # after each, so that a job that is cut short has told what it saw
-                write_atomically(path, make(done, made))
+                write_named(path, make(done, made))
     if not all(run.ok for _, run in done):
         raise typer.Exit(1)
 
@@ -204,10 +204,11 @@ def pool(
 ) -> None:
     """Pool a class's executed notebooks, one seed a student, into one plot with its mean and interval."""
     from lalora_kit.figures_pool import pooled_figure
+    from lalora_kit.files import make_folder
     from lalora_kit.pool import pool
 
     pooled = pool(handed_in, figure)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     pooled_figure(pooled).write_html(out, include_plotlyjs=True)
     if as_json:
         typer.echo(json.dumps(pooled.to_json()))

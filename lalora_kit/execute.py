@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 import nbformat
 import papermill
 
+from lalora_kit.files import make_folder
 from lalora_kit.kernel import watched_kernel
 from lalora_kit.parameters import LANGUAGE, check_parameters
 
@@ -70,11 +72,13 @@ def run_notebook(
     """
     if parameters:
         check_parameters(path, parameters)
-    out_path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out_path.parent)
     out_path.unlink(missing_ok=True)  # so that a run that fails early does not show an older run's outputs
     start = time.perf_counter()
     with _quiet("papermill", "asyncio"):
-        peak, error = _execute(path.resolve(), out_path.resolve(), dict(parameters or {}), timeout, on_cell)
+        peak, error = _execute(
+            path.resolve(), Path(os.path.realpath(out_path)), dict(parameters or {}), timeout, on_cell
+        )
     seconds = time.perf_counter() - start
     result, record = _clean_and_read(out_path) if out_path.exists() else ("", None)
     return NotebookRun(

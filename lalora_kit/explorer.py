@@ -11,6 +11,7 @@ from typing import Any
 
 from lalora_kit import grid
 from lalora_kit.figures_ablation import AXIS_NAMES, place, series_look
+from lalora_kit.files import make_folder
 from lalora_kit.lesson import epsilon_text
 from lalora_kit.pages import fill, get_plotlyjs
 from lalora_kit.trials import DEFAULTS
@@ -29,7 +30,7 @@ def explorer(out_html: Path, path: Path = grid.FILE) -> int:
         raise ValueError(
             f"{path} holds no two runs that differ in one setting; make some with `{grid.COMMAND} --out {path}`"
         )
-    out_html.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out_html.parent)
     data = {"axes": axes, "looks": looks(axes), "shown": SHOWN_FIRST, "rounds": DEFAULTS.rounds}
     quoted = json.dumps(data).replace("<", "\\u003c")  # so that nothing in it can end the script that holds it
     rest = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"

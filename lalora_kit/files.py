@@ -122,6 +122,24 @@ def write_atomically(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     sync(path.parent)
 
 
+def write_named(path: Path, data: str) -> None:
+    """Write a file that somebody named: through a link, and into what is no file (`/dev/stdout`) instead of over it."""
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        place.write_text(data, encoding="utf-8")
+    else:
+        write_atomically(place, data)
+
+
+def make_folder(path: Path) -> Path:
+    """The folder, made if need be with those above it; `ValueError` if a file lies there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"{path} cannot be a folder, for a file lies there or above it; name another place") from error
+    return path
+
+
 def sync(path: Path) -> None:
     """Make a file's content, or a folder's list of names, reach the disk."""
     descriptor = os.open(path, os.O_RDONLY)

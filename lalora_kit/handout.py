@@ -10,6 +10,7 @@ from typing import Any
 
 from lalora_kit.book import made_with
 from lalora_kit.execute import CELL_TIMEOUT, NotebookRun
+from lalora_kit.files import make_folder
 from lalora_kit.pages import fill, page, readable_size, title_and_line
 from lalora_kit.sweep import Job, run
 
@@ -30,7 +31,7 @@ def handout(
     `code` is one of `pages.CODE`. The pages need no network and no other file; links between them lead to the page
     of the same parameters, or to the index where there is none.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     sections: dict[Path, dict[str, Any]] = {}
     runs: list[NotebookRun] = []
     with tempfile.TemporaryDirectory() as executed:

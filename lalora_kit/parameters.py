@@ -124,8 +124,10 @@ def is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, dict):
-        return all(isinstance(key, str | int | float | None) and is_plain(part) for key, part in value.items())
-    return value is None or isinstance(value, bool | int | float | str)
+        return all(not isinstance(key, tuple) and is_plain(key) and is_plain(part) for key, part in value.items())
+    if isinstance(value, str):  # half a pair of UTF-16, as from a file's name in another encoding, is no text
+        return value.encode(errors="ignore").decode() == value
+    return value is None or isinstance(value, bool | int | float)
 
 
 def literal(value: object) -> str:

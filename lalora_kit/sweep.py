@@ -77,7 +77,7 @@ def choose(words: Sequence[str]) -> list[Path]:
         if word.endswith(".ipynb"):
             chosen.append(Path(word))
             continue
-        found = [path for stem, path in ours.items() if word == stem or word.zfill(2) == stem.split("_")[0]]
+        found = [path for stem, path in ours.items() if word == stem or (word and word.zfill(2) == stem.split("_")[0])]
         if not found:
             near = difflib.get_close_matches(word, ours, n=1, cutoff=0.3)
             hint = f"did you mean {near[0]}? " if near else ""

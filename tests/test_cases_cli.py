@@ -514,3 +514,53 @@ def test_t16_no_help_speaks_of_pythons_none(capsys, monkeypatch):
         with pytest.raises(SystemExit):
             cli.main()
         assert "none)" not in capsys.readouterr().out.lower(), command
+
+
+# ---- nonsense of every kind, met on a walk through the commands --------------------------------------------------
+
+NONSENSE = {
+    "a link to itself": (["train", "--images", "loop"], "loop is no folder"),
+    "a table that is a link to itself": (["train", "--csv", "loop", "--text", "a", "--label", "b"], "loop is no file"),
+    "a backbone that is a link to itself": (["plan", "--sizes", "30", "--backbone", "loop"], "unknown"),
+    "a very long name": (["plan", "--sizes", "30", "--backbone", "x" * 5000], "unknown"),
+    "more classes than there are": (["plan", "--sizes", "30,40", "--classes", "9" * 400], "at most 1000000"),
+    "seeds without end": (["claims", "--seeds", "9" * 400], "less than or equal to 1000"),
+    "workers without end": (["claims", "--workers", "9" * 400], "less than or equal to 256"),
+    "a notebook of no name": (["ci", ""], "notebook '' is unknown"),
+    "pages where a file is": (["handout", "00", "--out", "file"], "file cannot be a folder"),
+    "pages below a file": (["walkthrough", "--out", "file/pages"], "pages cannot be a folder"),
+    "copies where a file is": (["notebooks", "file"], "file cannot be a folder"),
+    "a report below a file": (["ci", "00", "--json", "file/x.json"], "file cannot be a folder"),
+    "half a letter": (["ci", "00", "--task", "\udce9"], "cannot be given to a notebook"),
+    "a file without a name in it": (["train", "--method", "mine.py"], "file.py:NAME"),
+}
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_nonsense_is_one_sentence(name, tmp_path, monkeypatch):
+    arguments, words = NONSENSE[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("in the way", "utf-8")
+    code, said = run(*arguments)
+    last = said.strip().splitlines()[-1]
+    assert code == 2 and words in last and last.startswith("lalora: ") and len(last) < 700
+
+
+def test_what_is_named_and_is_no_file_is_written_into_not_replaced(tmp_path):
+    """`--json /dev/stdout`: a rename would put a file in the device's place."""
+    import os
+    import threading
+
+    from lalora_kit.files import write_named
+
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("target")
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append((tmp_path / "pipe").read_text("utf-8")))
+    reader.start()
+    write_named(tmp_path / "pipe", "ε")
+    reader.join()
+    write_named(tmp_path / "link", "ε")
+    assert heard == ["ε"] and (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_text("utf-8") == "ε"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ def load_own(place: str) -> Method:
     file, name = split(place)
     if not file.is_file():
         raise ValueError(f"{place!r}: there is no file {file}; {NAMED}")
-    return run(file.resolve(), file.read_bytes(), name)
+    return run(Path(os.path.realpath(file)), file.read_bytes(), name)
 
 
 def split(place: str) -> tuple[Path, str]:
@@ -113,7 +114,7 @@ def load_again(source: Mapping[str, str], directory: Path) -> Method:
     file, place = Path(source["file"]), f"{source['file']}:{source['name']}"
     if not file.is_file():
         raise ValueError(f"{directory} was trained with {place}, and that file is gone; {REMEDY}")
-    if file.resolve().is_relative_to(directory.resolve()):
+    if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(directory)):
         raise ValueError(
             f"{directory} was trained with {place}, which lies in the directory itself, and code that comes with a run "
             f"is not run unasked; name it if you trust it: --method {place}"

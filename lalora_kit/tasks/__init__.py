@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -169,7 +169,7 @@ def placed(source: Mapping[str, Any]) -> dict[str, Any]:
     """
     from lalora_kit.tasks import backbones, reader
 
-    found = {**source, **{name: str(Path(source[name]).resolve()) for name in OWN if name in source}}
+    found = {**source, **{name: os.path.realpath(source[name]) for name in OWN if name in source}}
     if found.get("backbone") and found["backbone"] not in reader.SHIPPED.values():
         found["backbone"] = backbones.placed(found["backbone"])
     return found

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -127,7 +127,7 @@ def kind_of(name: str) -> str:
 
     if name.startswith(TIMM_PREFIXES) or timm.is_model(name):
         return "image"
-    if "/" in name or Path(name).is_dir():
+    if "/" in name or os.path.isdir(name):
         return "text"
     near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.3)
     hint = f"the nearest of timm's are {', '.join(near)}" if near else "timm knows nothing like it"
@@ -142,9 +142,9 @@ def placed(name: str) -> str:
     import timm
 
     if name.startswith(LOCAL):
-        return f"{LOCAL}{Path(name.removeprefix(LOCAL)).resolve()}"
-    folder = Path(name).is_dir() and not name.startswith(TIMM_PREFIXES) and not timm.is_model(name)
-    return str(Path(name).resolve()) if folder else name
+        return f"{LOCAL}{os.path.realpath(name.removeprefix(LOCAL))}"
+    folder = os.path.isdir(name) and not name.startswith(TIMM_PREFIXES) and not timm.is_model(name)
+    return os.path.realpath(name) if folder else name
 
 
 @contextlib.contextmanager
@@ -204,7 +204,7 @@ def text_backbone(name: str, classes: int, pretrained: bool) -> Backbone:
     """A classifier of transformers with fused attention where it has one, and its tokenizer."""
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    reading = from_directory if Path(name).is_dir() else from_hub
+    reading = from_directory if os.path.isdir(name) else from_hub
     missing: list[str] = []
     try:
         with quiet_transformers(), reading(f"backbone {name!r}"):

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from lalora_kit.checks import counting
 from lalora_kit.tasks import Inputs
 
 #: What is taken where no backbone is named: the paper's own small ones.
 USUAL = {"image": "swin_tiny_patch4_window7_224", "text": "FacebookAI/roberta-base"}
+MOST_CLASSES = 10**6
 SHIPPED = {"image": "swin-pico", "text": "roberta-pico"}
 
 
@@ -64,6 +66,7 @@ def without_weights(name: str, classes: int) -> Reader:
     """The backbone `name` without its weights, of images or of text: what it trains can be counted, nothing learnt."""
     from lalora_kit.tasks.backbones import kind_of
 
+    counting("classes", classes, 2, MOST_CLASSES)
     shipped = {backbone: kind for kind, backbone in SHIPPED.items()}
     return reader(name, shipped.get(name) or kind_of(name), classes, pretrained=False)
 
