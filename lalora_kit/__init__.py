@@ -11,9 +11,9 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lalora_kit.adapterfile import load_adapter
-    from lalora_kit.adapters import Adapter
-    from lalora_kit.auditing import AuditResult, audit
+    from lalora_kit.runs.adapterfile import load_adapter
+    from lalora_kit.engine.adapters import Adapter
+    from lalora_kit.auditing.attack import AuditResult, audit
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import METHODS, Method
     from lalora_kit.privacy import BudgetExceeded, Ledger

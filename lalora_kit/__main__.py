@@ -1,5 +1,5 @@
 """`python -m lalora_kit` is `lalora`."""
 
-from lalora_kit.cli import main
+from lalora_kit.cli.app import main
 
 main()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-from lalora_kit.adapters import Adapter
+from lalora_kit.engine.adapters import Adapter
 
 SEED_KNOWN = "seed known: reproducible, not private"
 NO_NOISE = "epsilon=inf: no noise is added, not private"

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lalora_kit.checks import counting, number, positive, require, shown
+from lalora_kit.base.checks import counting, number, positive, require, shown
 
 EPSILON_FLOOR = 0.03  # below it the accountants' own resolution decides, not the noise
 EPSILON_CEILING = 1e6

@@ -27,7 +27,7 @@ if find_spec("lalora_kit") is None:
     kept = " ".join(f"{name}=={version(name)}" for name in ("numpy", "pandas", "torch"))
     %pip install -q "lalora-kit @ git+{home}" {kept}
 
-from lalora_kit.welcome import here
+from lalora_kit.lessons.welcome import here
 
 here()"""
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from lalora_kit import trials
+from lalora_kit.trial import study as trials
 from lalora_kit.records import SEED_KNOWN, Round
-from lalora_kit.trials import Cell
+from lalora_kit.trial.study import Cell
 
 
 def fake_round(t: int, accuracy: float = 0.5, epsilon: float = 1.0) -> Round:

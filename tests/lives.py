@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.checkpoint import save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.methods import METHODS
 from tests.tiny import FAST, linear_task
 

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from unittest import mock
 
-from lalora_kit import cli
+from lalora_kit.cli import app as cli
 
 QUICK = ["--epsilon", "inf", "--rounds", "1", "--local-steps", "2", "--seed", "0", "--max-samples", "128"]
 CSV = ["--csv", "notes.csv", "--text", "note", "--label", "class", "--backbone", "swin-pico"]

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from lalora_kit.adapters import Adapter
+from lalora_kit.engine.adapters import Adapter
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split, Task
 

@@ -6,7 +6,7 @@ no place here: it is named `file.py:NAME` (`lalora_kit.methods.own`).
 
 from __future__ import annotations
 
-from lalora_kit.checks import near
+from lalora_kit.base.checks import near
 from lalora_kit.methods.baselines import DP_LORA, DP_LORA_FILTER, FFA_LORA, HEAD_ONLY, ROLORA
 from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from lalora_kit.adapters import Adapter, average
+from lalora_kit.engine.adapters import Adapter, average
 
 Trains = Callable[[int, int], frozenset[str]]
 Smooth = Callable[[Tensor, str], Tensor]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from lalora_kit.files import append_lines
+from lalora_kit.base.files import append_lines
 from lalora_kit.privacy.accounting import Composition, composed_epsilon, merged
 from lalora_kit.privacy.release import Release, read
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.files import parse_object, whole_lines
+from lalora_kit.base.files import parse_object, whole_lines
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lalora_kit.checks import near
+from lalora_kit.base.checks import near
 from lalora_kit.tasks.soundness import (
     SAMPLE,
     check_finite,
@@ -135,16 +135,16 @@ HUB = "lalora_kit.tasks.hub:load"
 #: name -> (module:function that loads it, one line for `lalora tasks`)
 TASKS: dict[str, tuple[str, str]] = {
     "digits": (
-        "lalora_kit.tasks.digits:load",
+        "lalora_kit.tasks.embedded.digits:load",
         "scikit-learn's 1,797 handwritten digits on Swin-pico (embedded: nothing to download)",
     ),
     "stdlib-docs": (
-        "lalora_kit.tasks.stdlib_docs:load",
+        "lalora_kit.tasks.embedded.stdlib_docs:load",
         f"sentences from Python {platform.python_version()}'s own docstrings, four subjects, on RoBERTa-pico "
         "(embedded; another Python version has slightly other sentences)",
     ),
     "stdlib-docs-by-module": (
-        "lalora_kit.tasks.stdlib_docs:load_by_module",
+        "lalora_kit.tasks.embedded.stdlib_docs:load_by_module",
         "the same sentences, each client made of whole library modules: a natural split, far from IID",
     ),
     "cifar100": (HUB, "50,000 pictures of 32x32 in 100 classes, on Swin-T (from the hub)"),
@@ -158,7 +158,7 @@ TASKS: dict[str, tuple[str, str]] = {
 
 
 #: Loaders of tasks that are no row of `TASKS`: what `source` must hold -> module:function, called with all of it.
-OWN: dict[str, str] = {"images": "lalora_kit.tasks.own:load_images", "csv": "lalora_kit.tasks.own:load_csv"}
+OWN: dict[str, str] = {"images": "lalora_kit.tasks.own.load:load_images", "csv": "lalora_kit.tasks.own.load:load_csv"}
 
 
 def placed(source: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.tasks import SAMPLE, Inputs, Split, Task
-from lalora_kit.tasks.spelling import composed, is_empty, look_alikes
+from lalora_kit.tasks.own.spelling import composed, is_empty, look_alikes
 
 MOST_NAMED = 10
 REMEDY = "mend these rows or take them out, and start again"

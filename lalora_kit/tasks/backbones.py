@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lalora_kit.checks import counting
+from lalora_kit.base.checks import counting
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.adaptable import SEED, Refusal, fresh_head, places
 from lalora_kit.tasks.online import Unread, first_line, from_directory, from_hub

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from lalora_kit.network import answers, hub_address
+from lalora_kit.base.network import answers, hub_address
 from lalora_kit.tasks import TASKS
 
 #: Where the clients of the hub keep whether they may ask it at all; `HF_HUB_OFFLINE=1` sets both from outside.

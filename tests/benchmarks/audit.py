@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lalora_kit.auditing import AuditResult, audit
+from lalora_kit.auditing.attack import AuditResult, audit
 from lalora_kit.methods import METHODS
 from tests.faults import FAULTS, NOISE, SAMPLE
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lalora_kit.auditing import audit
+from lalora_kit.auditing.attack import audit
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Streams
 from tests import test_mechanism

@@ -43,7 +43,7 @@ def bag_of_words() -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    from lalora_kit.tasks.stdlib_docs import splits
+    from lalora_kit.tasks.embedded.stdlib_docs import splits
 
     (texts, labels), (test, truth) = (([s.text for s in side], [s.subject for s in side]) for side in splits())
     model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)).fit(texts, labels)

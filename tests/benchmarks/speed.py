@@ -30,8 +30,8 @@ import torch
 import torch.nn.functional as F
 
 from lalora_kit import load_task
-from lalora_kit.adapters import Adapter, create, stack
-from lalora_kit.persample import Engine
+from lalora_kit.engine.adapters import Adapter, create, stack
+from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import Streams, clipped_sum, gaussian
 from lalora_kit.tasks import Split, Task, logits
 

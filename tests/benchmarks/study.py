@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lalora_kit.trials import DEFAULTS, Cell, curves, ensure, made_with
+from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, made_with
 
 METHOD_NAMES = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
 HEAD_ONLY = "head-only"

@@ -1,0 +1,154 @@
+"""The commands around data of your own: `lalora plan` and `report`. They parse, call the library and print."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lalora_kit.runs.forecast import Forecast
+    from lalora_kit.methods import Method
+    from lalora_kit.settings import Settings
+
+app = typer.Typer(add_completion=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
+
+
+def whole_numbers(text: str) -> list[int]:
+    """`320,150,60` as numbers."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(
+            f"sizes={text!r} is not possible: sites are whole numbers of samples with commas between; give 320,150,60"
+        ) from error
+
+
+@app.command()
+def plan(
+    sizes: Annotated[str, typer.Option(help="How many units each site holds: 320,150,60.")],
+    unit: Annotated[str, typer.Option(help="What ε protects and sizes count: sample, patient, ...")] = "sample",
+    epsilon: Annotated[float, typer.Option(help="Target ε of the whole run.")] = 3.0,
+    delta: Annotated[float, typer.Option(help="Target δ.")] = 1e-5,
+    rounds: Annotated[int, typer.Option(help="Federated rounds; every site joins each.")] = 10,
+    local_steps: Annotated[int, typer.Option(help="Private steps a round.")] = 4,
+    sample_rate: Annotated[float | None, typer.Option(help="Chance of a sample per step.", show_default="0.1")] = None,
+    batch_size: Annotated[float | None, typer.Option(help="Expected batch, instead of a rate.")] = None,
+    clip_norm: Annotated[float, typer.Option(help="L2 norm each sample is clipped to.")] = 1.0,
+    rank: Annotated[int, typer.Option(help="LoRA rank.")] = 4,
+    method: Annotated[str, typer.Option(help="See `lalora methods`.")] = "la-lora",
+    classes: Annotated[int, typer.Option(help="Labels that the head tells apart.", min=2)] = 10,
+    backbone: Annotated[
+        str | None, typer.Option(help="As for `lalora train`; its weights are not fetched.", show_default="swin-pico")
+    ] = None,
+    parameters: Annotated[
+        int | None, typer.Option(help="Numbers that train in a step.", show_default="those of the backbone")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell each site's noise and signal-to-noise at ε from the sizes alone, before any data are touched."""
+    from lalora_kit.runs.forecast import forecast, trained_numbers
+    from lalora_kit.methods import find_method
+    from lalora_kit.settings import Settings
+    from lalora_kit.tasks.own.reader import SHIPPED, without_weights
+
+    numbers = whole_numbers(sizes)
+    settings = Settings(
+        epsilon=epsilon, delta=delta, rounds=rounds, local_steps=local_steps, sample_rate=sample_rate,
+        batch_size=batch_size, clip_norm=clip_norm, rank=rank, clients=len(numbers),
+    )  # fmt: skip
+    if parameters is None:
+        read = without_weights(backbone or SHIPPED["image"], classes)
+        parameters = trained_numbers(read.module, read.targets, read.head, rank, find_method(method))
+    elif backbone is not None:
+        raise ValueError(
+            f"backbone={backbone!r} and parameters={parameters} both say how many numbers train; leave one out"
+        )
+    found = forecast(numbers, settings, parameters, unit)
+    typer.echo(json.dumps(found.to_json()) if as_json else plan_table(found, settings, unit))
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="What --out wrote.", show_default=False)],
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also train each site alone, head-only, and all data without privacy.")
+    ] = False,
+    method: Annotated[
+        str | None, typer.Option(help="Where a method of your own lies now: file.py:NAME.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
+    from lalora_kit.runs import results
+    from lalora_kit.runs import yardsticks
+    from lalora_kit.runs.spent import open_account
+
+    run = results.open_run(directory, None if method is None else same_method(method, directory))
+    found = results.results(run)
+    if not as_json:
+        typer.echo(results.text(found))
+    if not baselines:
+        if as_json:
+            typer.echo(json.dumps(found.to_json()))
+        return
+    typer.echo(
+        "baselines spend ε of the same data, and one has no noise: no private round is granted in this directory after "
+        "them",
+        err=True,
+    )
+    measured = yardsticks.yardsticks(run, directory, lambda line: typer.echo(f"baseline {line}", err=True))
+    account = open_account(directory)
+    total = account.spent(found.delta)
+    if as_json:
+        both = {
+            **results.results(replace(run, account=account)).to_json(),
+            "baselines": [y.to_json() for y in measured],
+        }
+        typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
+    else:
+        typer.echo(yardsticks.text(found.unit, measured, total))
+
+
+def same_method(given: str, directory: Path) -> Method:
+    """The method that is named, if the run in `directory` is of it."""
+    from lalora_kit.runs.checkpoint import read_about
+    from lalora_kit.methods import find_method
+
+    method, name = find_method(given), read_about(directory)[1].name
+    if method.name != name:
+        raise ValueError(
+            f"method={given!r} differs from {name!r} of the run in {directory}; a run goes on only with the method "
+            "that it began with; leave it out, or start a new run with --out"
+        )
+    return method
+
+
+def plan_table(found: Forecast, settings: Settings, unit: str) -> str:
+    """A line a site, what to mend, and how to read it."""
+    from lalora_kit.privacy.ledger import guarantee
+    from lalora_kit.records import NO_NOISE
+
+    lines = [f"{'site':>4}{'n':>8}{'q':>8}{'batch':>8}{'σ':>9}{'noise':>10}{'signal/noise':>14}{'ε':>8}"]
+    lines += [
+        f"{number:>4}{s.samples:>8}{s.sample_rate:>8.3g}{s.expected_batch:>8.4g}{s.noise_multiplier:>9.3f}"
+        f"{s.noise_std:>10.3g}{s.signal_to_noise:>14.3g}{s.epsilon:>8.3f}"
+        for number, s in enumerate(found.sites, start=1)
+    ]
+    lines.append(f"the server's mean of one step over all sites: signal/noise {found.signal_to_noise:.3g}")
+    lines += [f"site {number}: {said}" for number, s in enumerate(found.sites, start=1) for said in s.remedies]
+    lines.append(
+        f"noise: standard deviation on each number of a step, σC/(q·n) with C={settings.clip_norm:g}. signal/noise: "
+        f"the most that a step can have, q·n/(σ·√d) with d={found.parameters} numbers that train in it. {found.steps} "
+        f"steps a site at δ={settings.delta:g}; "
+        + (f"ε holds {guarantee(unit)}." if settings.private else f"{NO_NOISE}.")
+        + " No data were touched."
+    )
+    if found.refused:
+        lines.append("lalora train would refuse this plan as it stands: see the sites above")
+    return "\n".join(lines)

@@ -1,0 +1,176 @@
+"""The researcher's commands: `lalora audit`, `claims`, `compare`. They parse, call the library and print."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lalora_kit.trial.claims import Exact
+    from lalora_kit.trial.verdicts import Row
+
+app = typer.Typer(add_completion=False)
+
+#: Options that take several values in one go, by command: `--epsilon 1 3`.
+SEVERAL = {"claims": ("--rates",), "compare": ("--epsilon", "--rates")}
+
+TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
+Count = Annotated[
+    int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2, max=1000)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Runs and tables; a second call goes on there.", show_default="runs/COMMAND-TASK"),
+]
+Rates = Annotated[
+    list[float] | None,
+    typer.Option(help="To choose from, the same for all; in one go: 0.5 1 2.", show_default="the task's own"),
+]
+Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1, max=256)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """`compare a b --epsilon 1 3` as click reads it: `compare a b --epsilon 1 --epsilon 3`."""
+    several, out, option = SEVERAL.get(arguments[0] if arguments else "", ()), list(arguments[:1]), ""
+    for argument in arguments[1:]:
+        if argument.startswith("-"):
+            option = argument if argument in several else ""
+        elif option and out[-1] != option:
+            out.append(option)
+        out.append(argument)
+    return out
+
+
+def reported(count: int) -> list[int]:
+    """The first seeds that chose no rate."""
+    from lalora_kit.trial.verdicts import TUNING_SEEDS
+
+    return [seed for seed in range(count + len(TUNING_SEEDS)) if seed not in TUNING_SEEDS][:count]
+
+
+def folder(command: str, task: str) -> Path:
+    """Where a command keeps its runs: runs on two tasks do not compare, so each task has a folder."""
+    return Path("runs") / (command if task == "digits" else f"{command}-{task}")
+
+
+@app.command()
+def audit(
+    method: Annotated[str, typer.Option(help="See `lalora methods`.")] = "la-lora",
+    epsilon: Annotated[float, typer.Option(help="The ε that is claimed, and put to the test.")] = 3.0,
+    delta: Annotated[float, typer.Option(help="The claim's δ.")] = 1e-3,
+    trials: Annotated[int, typer.Option(help="Virtual clients; half of them hold a canary.")] = 2000,
+    confidence: Annotated[float, typer.Option(help="That the lower bound holds.")] = 0.99,
+    sample_rate: Annotated[float, typer.Option(help="Chance of a sample per step; 1 is sharpest.")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="An integer: reproducible, not private.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attack a method's own training loop, and print a lower bound on ε beside the ledger's ε."""
+    from lalora_kit.auditing.attack import audit as run
+    from lalora_kit.methods import find_method
+    from lalora_kit.records import SEED_KNOWN
+
+    found = run(
+        find_method(method), epsilon=epsilon, delta=delta, trials=trials, seed=seed, confidence=confidence,
+        sample_rate=sample_rate,
+    )  # fmt: skip
+    if seed is not None:
+        typer.echo(SEED_KNOWN, err=as_json)
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+        return
+    typer.echo(str(found))
+    typer.echo(
+        f"epsilon_lower {found.epsilon_lower:.3f}  confidence {found.confidence:g}  epsilon {found.epsilon:.3f}  "
+        f"TPR {found.tpr:.3f}  FPR {found.fpr:.4f}  trials {found.trials}  {found.seconds:.1f} s"
+    )
+
+
+@app.command()
+def claims(
+    task: TaskName = "digits",
+    seeds: Count = 5,
+    rates: Rates = None,
+    out: Out = None,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
+    from lalora_kit.trial.claim_runs import checked_rates, run_claims, write_tables
+    from lalora_kit.trial.claims import exact_claims
+    from lalora_kit.trial.verdicts import rates_of
+
+    out, grid = out or folder("claims", task), checked_rates(rates or rates_of(task))
+    rows, exact = run_claims(out, task=task, seeds=reported(seeds), rates=grid, workers=workers), exact_claims()
+    finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json)
+
+
+@app.command()
+def compare(
+    methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
+    epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
+    task: TaskName = "digits",
+    seeds: Count = 5,
+    rates: Rates = None,
+    out: Out = None,
+    workers: Workers = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
+    from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note, write_tables
+    from lalora_kit.trial.verdicts import rates_of
+
+    claims, out = comparison(methods, epsilon or [3.0]), out or folder("compare", task)
+    grid = checked_rates(rates or rates_of(task))
+    rows = run_claims(
+        out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers,
+        command=f"lalora compare {methods}",
+    )  # fmt: skip
+    finish(rows, [], write_tables(out, rows, [], grid), grid, as_json)
+    typer.echo(tuning_note(claims, grid), err=as_json)
+
+
+@app.command()
+def statement(
+    directory: Annotated[Path, typer.Argument(help="What --out wrote.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Print the paragraph to cite about a run's privacy: ε spent by the ledger, against whom, and its limits."""
+    from lalora_kit.runs.statement import statement
+
+    said = statement(directory)
+    typer.echo(json.dumps(said.to_json()) if as_json else said.text)
+
+
+def finish(
+    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool
+) -> None:
+    """Print the table, which best rates a wider grid might better, and where it is kept."""
+    from lalora_kit.trial.claim_runs import as_records, at_an_end
+    from lalora_kit.records import SEED_KNOWN
+
+    if as_json:
+        typer.echo(json.dumps(as_records(rows, exact)))
+        return
+    width = max(map(len, [*(row.claim.text for row in rows), *(statement.text for statement in exact)]))
+    words = max(map(len, [*(row.verdict for row in rows), *(statement.verdict for statement in exact)])) + 2
+    for row in rows:
+        figures = "  ".join(
+            f"{name} {effect.mean:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
+            for name, effect in (("equal", row.equal), ("best", row.best), ("control", row.control))
+            if math.isfinite(effect.mean)
+        )
+        typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<{words}}{figures}  ({row.claim.unit.name})")
+    for statement in exact:
+        typer.echo(f"{statement.text:<{width}}  {statement.verdict:<{words}}{statement.found}")
+    if rows:
+        among = rows[0].best.among
+        typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")
+    ends = ", ".join(at_an_end(rows, rates)) or "none"
+    typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
+    typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

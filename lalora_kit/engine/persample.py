@@ -1,0 +1,242 @@
+"""The engine: gradients per sample, for all clients at once, from one ordinary forward and backward.
+
+The idea: give every sample its own copy of its client's factors. Then the gradient of the *summed* loss with
+respect to that copy *is* the sample's own gradient. No gradient hooks, no vmap, no wrapped optimiser; and only the
+tensors that train at this step are differentiated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.adaptable import is_plain
+from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with a low-rank path whose factors may differ from sample to sample.
+
+    `A` `(S, r, n)` and `B` `(S, m, r)` are one copy a sample, or `(r, n)` and `(m, r)` one for all. The input's
+    first axis is samples, or samples times windows with the sample slowest; the fold gives each sample back its
+    windows (counting windows as samples would let one image contribute many clipped gradients).
+    """
+
+    def __init__(self, frozen: nn.Linear, scale: float) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.scale = scale
+        self.place = ""  # its full name, for messages
+        self.A: Tensor | None = None
+        self.B: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
+        y = self.frozen(x)
+        A, B = self.A, self.B
+        if A is None or B is None:
+            return y
+        if A.ndim == 2:
+            return torch.addmm(y.flatten(0, -2), F.linear(x.flatten(0, -2), A), B.mT, alpha=self.scale).view_as(y)
+        folded = x.reshape(len(A), -1, x.shape[-1])  # (S·windows, tokens, n) -> (S, windows·tokens, n)
+        low = torch.bmm(folded, A.mT)  # -> (S, windows·tokens, r)
+        base = y.reshape(len(B), -1, y.shape[-1])
+        return torch.baddbmm(base, low, B.mT, alpha=self.scale).view_as(y)  # (S, windows·tokens, m), in one pass
+
+
+class OwnLinear(nn.Module):
+    """A linear layer of the head, trained in full: weight `(S, m, n)` and bias `(S, m)` a sample, or shared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = ""
+        self.weight: Tensor | None = None
+        self.bias: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(S, ..., n)` -> `(S, ..., m)`."""
+        assert self.weight is not None
+        if self.weight.ndim == 2:
+            return F.linear(x, self.weight, self.bias)
+        folded = x.reshape(len(self.weight), -1, x.shape[-1])  # (S, ..., n) -> (S, positions, n)
+        y = torch.bmm(folded, self.weight.mT)
+        if self.bias is not None:
+            y = y + self.bias.unsqueeze(1)
+        return y.reshape(*x.shape[:-1], y.shape[-1])
+
+
+class Engine:
+    """A task's backbone, ready for per-sample gradients. The task's own backbone is never changed.
+
+    Args:
+        task: says where LoRA goes and what the head is.
+        scale: LoRA's s = α/r.
+        device: where to compute.
+        precision: "fp32", or "bf16" for the frozen part under autocast; clipping stays in float32.
+        max_samples: chunk size that bounds memory; results do not depend on it. None takes all at once.
+        dtype: of the factors and the backbone; float64 is for tests of identities.
+
+    Raises:
+        ValueError: if a target is no linear layer, the head holds a parameter that no rule covers, or the
+            backbone mixes samples (BatchNorm).
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        scale: float,
+        *,
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+        max_samples: int | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        check_backbone(task)
+        self.device, self.precision, self.max_samples = torch.device(device), precision, max_samples
+        self.prepare = task.prepare
+        self.model = copy.deepcopy(task.backbone).to(self.device, dtype).eval().requires_grad_(False)
+        self.lora = {name: LoraLinear(self.model.get_submodule(name), scale) for name in task.targets}  # type: ignore[arg-type]
+        self.head = {name: OwnLinear() for name in linear_names(self.model.get_submodule(task.head))}
+        for name, lora in self.lora.items():
+            lora.place = name
+            self.model.set_submodule(name, lora)
+        for name, own in self.head.items():
+            own.place = ".".join(filter(None, (task.head, name)))
+            self.model.set_submodule(own.place, own)
+
+    def gradients(
+        self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor
+    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """Gradients per sample of the cross-entropy with respect to the active tensors.
+
+        Args:
+            stack: the clients' tensors, each `(clients, ...)`.
+            active: keys to differentiate; everything else is only read.
+            inputs: the backbone's keyword inputs, each `(samples, ...)`.
+            labels: `(samples,)`.
+            owner: `(samples,)` client position of each sample.
+
+        Yields:
+            Per chunk `(owner of the chunk, gradients)`, one `(chunk, ...)` tensor an active key, in order. An
+            empty draw yields nothing.
+        """
+        for part in self.parts(inputs, torch.arange(len(labels))):
+            mine = owner[part].to(self.device)
+            copies = {key: value.index_select(0, mine) for key, value in stack.tensors.items()}
+            leaves = [copies[key].requires_grad_() for key in active]
+            batch = self.batch(inputs, part)
+            with torch.enable_grad():
+                scores = self.scores(copies, batch)
+                loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part].to(self.device), reduction="sum")
+                gradients = list(torch.autograd.grad(loss, leaves))
+            yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own
+
+    def parts(self, inputs: Inputs, order: Tensor, most: int | None = None) -> Sequence[Tensor]:
+        """`order` in chunks of at most `max_samples`, `most`, and for texts `TEXTS`; none of nothing."""
+        bounds = (self.max_samples, most, TEXTS if MASK in inputs else None)
+        return order.split(min(filter(None, bounds), default=len(order))) if len(order) else ()
+
+    def batch(self, inputs: Inputs, part: Tensor) -> Inputs:
+        """The samples at `part`, on the device, as the backbone takes them; texts padded only to their longest."""
+        batch = trimmed({name: value[part.to(value.device)].to(self.device) for name, value in inputs.items()})
+        return batch if self.prepare is None else self.prepare(batch)
+
+    def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:
+        """Logits `(samples, classes)` under the given tensors, per sample or shared."""
+        for name, lora in self.lora.items():
+            lora.A, lora.B = tensors["A", name], tensors["B", name]
+        for name, own in self.head.items():
+            prefix = f"{name}." if name else ""
+            own.weight, own.bias = tensors["head", f"{prefix}weight"], tensors.get(("head", f"{prefix}bias"))
+        try:
+            with self.autocast():
+                return logits(self.model, batch)
+        finally:
+            for lora in self.lora.values():
+                lora.A = lora.B = None
+            for own in self.head.values():
+                own.weight = own.bias = None
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """bf16 autocast for the frozen part, where asked for."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    @torch.no_grad()
+    def predict(self, adapter: Adapter, inputs: Inputs, chunk: int = 512) -> Tensor:
+        """Logits `(samples, classes)` of one adapter, on the CPU."""
+        tensors = {key: value.to(self.device) for key, value in adapter.tensors.items()}
+        order = by_length(inputs)
+        parts = self.parts(inputs, order, chunk)
+        scores = torch.cat([self.scores(tensors, self.batch(inputs, part)).float().cpu() for part in parts])
+        return torch.empty_like(scores).index_copy_(0, order.cpu(), scores)
+
+    def evaluate(self, adapter: Adapter, split: Split) -> tuple[float, float]:
+        """`(accuracy, mean cross-entropy in nats)` of one adapter on a split."""
+        scores = self.predict(adapter, split.inputs)
+        loss = F.cross_entropy(scores, split.labels)
+        return float((scores.argmax(1) == split.labels).double().mean()), float(loss)
+
+
+def linear_names(head: nn.Module) -> list[str]:
+    """Names of the head's linear layers ("" if it is one); refuses any other parameter, which nobody would clip.
+
+    Each is replaced by a plain one of the engine's, so what does more than W·x + b is refused too.
+    """
+    names = [name for name, module in head.named_modules() if isinstance(module, nn.Linear)]
+    for name in names:
+        module = head.get_submodule(name)
+        if not is_plain(module) or module._forward_hooks or module._forward_pre_hooks:
+            what = "a forward of its own" if not is_plain(module) else "hooks"
+            raise ValueError(
+                f"the head's layer {name!r} is a {type(module).__name__} with {what}, and would be replaced by a plain "
+                "linear layer: another model would be trained; use nn.Linear in the head"
+            )
+    covered = {".".join(filter(None, (name, leaf))) for name in names for leaf in ("weight", "bias")}
+    for name, _ in head.named_parameters():
+        if name not in covered:
+            raise ValueError(
+                f"the head's parameter {name!r} belongs to no linear layer, so the engine has no per-sample rule "
+                "for it; an unclipped parameter would leak; use a head of linear layers"
+            )
+    return names
+
+
+def check_backbone(task: Task) -> None:
+    """Refuse targets that are not linear layers, and layers that mix samples."""
+    modules = dict(task.backbone.named_modules())
+    linears = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    inside = tuple(name for name in task.targets if (name + ".").startswith(task.head + "."))
+    wrong = [name for name in task.targets if name not in linears] or list(inside)
+    if wrong or not task.targets or task.head not in modules:
+        missing = (
+            f"target module {wrong[0]!r}"
+            if wrong
+            else f"head {task.head!r}"
+            if task.targets
+            else "an empty target list"
+        )
+        raise ValueError(
+            f"{missing} matches no linear layer outside the head of {task.name}'s backbone; LoRA adapts linear layers; "
+            f"choose from {', '.join(linears[:12])}{', ...' if len(linears) > 12 else ''}"
+        )
+    own = next((name for name in task.targets if not is_plain(modules[name])), None)
+    if own is not None:
+        raise ValueError(
+            f"target module {own!r} is a {type(modules[own]).__name__}, a linear layer with a forward of its own, to "
+            "which W0·x + s·B·A·x would be another model's; leave it out of targets, or use nn.Linear"
+        )
+    for name, module in modules.items():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"module {name!r} is a {type(module).__name__}, which mixes the samples of a batch; a sample's "
+                "gradient would depend on the others and ε would not hold; use a backbone with LayerNorm or GroupNorm"
+            )

@@ -1,0 +1,140 @@
+"""The forest plot of the claims: each effect with its interval, beside what these seeds could not have shown.
+
+The intervals drawn are those that decide the verdicts (`lalora_kit.trial.effects`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lalora_kit.figures.common import NEUTRAL, TEMPLATE
+from lalora_kit.trial.verdicts import Row
+
+MODES = ("best", "equal")
+#: How a verdict begins -> its colour (Okabe and Ito) and marker.
+VERDICTS = {
+    "holds": ("#009E73", "circle"),
+    "holds only": ("#E69F00", "circle-open"),
+    "the opposite holds": ("#D55E00", "x"),
+    "the opposite holds only": ("#D55E00", "x-open"),
+    "ruled out": ("#0072B2", "square"),
+    "no gain": ("#0072B2", "square-open"),
+    "too few": ("#222222", "diamond-open"),
+    "no verdict": ("#222222", "line-ns-open"),
+}
+UNITS = ("points of accuracy", "c_W", "ln of the ratio")
+AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")
+
+
+def kind_of(verdict: str) -> str:
+    """How a verdict begins, as `VERDICTS` names it."""
+    return next(start for start in sorted(VERDICTS, key=len, reverse=True) if verdict.startswith(start))
+
+
+def verdict_look(verdict: str) -> tuple[str, str]:
+    """Colour and marker of a verdict."""
+    return VERDICTS[kind_of(verdict)]
+
+
+def counts(rows: Sequence[Row]) -> dict[str, int]:
+    """How many rows got a verdict of each kind, in the order of `VERDICTS`."""
+    kinds = [kind_of(row.verdict) for row in rows]
+    return {kind: kinds.count(kind) for kind in VERDICTS}
+
+
+def parts(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows by the family of their unit, in the order of `UNITS`."""
+    return [[row for row in rows if row.claim.unit.name.startswith(unit)] for unit in UNITS]
+
+
+def forest_data(rows: Sequence[Row], mode: str) -> list[dict[str, Any]]:
+    """What changes in the figure's traces: by part: undetectable zone, effects, controls, the paper."""
+    data: list[dict[str, Any]] = []
+    for part in parts(rows):
+        names = [row.claim.text for row in part]
+        effects = [getattr(row, mode) for row in part]
+        looks = [verdict_look(row.verdict) for row in part]
+        said = [f"{row.verdict}; {e.seeds} seeds; rates {row.rates[0]:g} and {row.rates[1]:g} at best"
+                for row, e in zip(part, effects, strict=True)]  # fmt: skip
+        zone = [none_if_nan(e.detectable) or 0 for e in effects]
+        data += [
+            {"y": names, "x": [2 * width for width in zone], "base": [-width for width in zone]},
+            {
+                "y": names, "x": [none_if_nan(e.mean) for e in effects], "customdata": said,
+                "marker": {"color": [colour for colour, _ in looks], "symbol": [symbol for _, symbol in looks]},
+                "error_x": {"array": [none_if_nan(e.high - e.mean) for e in effects]},
+            },
+            {"y": names, "x": [none_if_nan(row.control.mean) for row in part],
+             "customdata": [row.claim.control or "" for row in part]},
+            {"y": names, "x": [row.claim.paper for row in part], "customdata": [row.claim.source for row in part]},
+        ]  # fmt: skip
+    return data
+
+
+def none_if_nan(value: float) -> float | None:
+    """plotly draws nothing for None."""
+    return value if math.isfinite(value) else None
+
+
+def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
+    """How many claims got which verdict."""
+    found = counts(rows)
+    where = "each at its best rate" if mode == "best" else "at equal rate"
+    at_equal = found["holds only"] + found["the opposite holds only"]
+    return (
+        f"{found['holds']} of {len(rows)} hold, of {found['the opposite holds']} the opposite; "
+        f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above x, "
+        f"{found['too few'] + found['no verdict']} undecided"
+        f"<br><sup>{seeds} seeds; drawn: effects {where}; all intervals of the table hold together at 95 %</sup>"
+    )
+
+
+def span(part: Sequence[Row]) -> list[float] | None:
+    """The ends of an axis that has room for all that these rows may draw; None where there is nothing."""
+    effects = [effect for row in part for effect in (row.best, row.equal)]
+    ends = [abs(x) for e in effects for x in (e.mean, e.low, e.high, e.detectable)]
+    ends += [abs(x) for row in part for x in (row.control.mean, row.claim.paper or 0.0)]
+    most = max((x for x in ends if math.isfinite(x)), default=0.0)
+    return [-1.05 * most, 1.05 * most] if most else None
+
+
+def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
+    """Effects in the direction of each claim, so that right of zero is what the paper says."""
+    groups = [(axis, part) for axis, part in zip(AXES, parts(rows), strict=True)]
+    figure = make_subplots(
+        len(groups), 1, vertical_spacing=0.09, row_heights=[max(len(part), 2) + 1.5 for _, part in groups]
+    )
+    dot = {"mode": "markers", "hovertemplate": "%{x:.2f}: %{customdata}<extra></extra>"}
+    thin = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": NEUTRAL}}
+    star = {"symbol": "star", "size": 10, "color": "#CC79A7"}
+    grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.75, "hoverinfo": "skip"}
+    styles: list[dict[str, Any]] = [
+        {**grey, "name": "too small for these seeds to show"},
+        {**dot, "name": "measured, interval of 95 % for all", "marker": {"size": 9}, "error_x": {"color": NEUTRAL}},
+        {**dot, "name": "against its control, equal rate", "marker": thin},
+        {**dot, "name": "the paper's figure, at its scale", "marker": star},
+    ]
+    for place, data in enumerate(forest_data(rows, mode)):
+        part, kind = divmod(place, 4)
+        style = styles[kind]
+        merged = {**style, **data, "legendgroup": str(kind), "showlegend": part == 0}
+        for key in ("marker", "error_x"):
+            if key in style or key in data:
+                merged[key] = {**style.get(key, {}), **data.get(key, {})}
+        figure.add_trace((go.Bar if kind == 0 else go.Scatter)(**merged), part + 1, 1)
+    line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
+    for place, (axis, drawn) in enumerate(groups, start=1):
+        figure.update_xaxes(title_text=axis, range=span(drawn), **line, row=place)
+        figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
+    height = 300 + 27 * len(rows)
+    figure.update_layout(
+        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=height, barmode="overlay",
+        title_x=0.01, title_xref="container",  # the rows' names leave the plot itself too narrow for it
+    )  # fmt: skip
+    figure.update_layout(margin={"t": 80, "b": 120})
+    return figure

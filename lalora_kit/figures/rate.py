@@ -1,0 +1,155 @@
+"""The figure of the ablation's panel: a run by round, and where it lands in the shipped grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lalora_kit.figures.common import (
+    ACCURACY,
+    FAINT,
+    NEUTRAL,
+    TEMPLATE,
+    Line,
+    band,
+    by_round,
+    edge,
+    rounds_tick,
+    seeds,
+)
+from lalora_kit.figures.ablation import AXIS_NAMES, RATE, axis_ticks, head_line, head_look, moved, place, series_look
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A run finished here: where it lies on the axis, and whether all else is as in the grid's line."""
+
+    method: str
+    value: float
+    accuracy: float
+    text: str
+    comparable: bool = True
+
+
+@dataclass(frozen=True)
+class RateView:
+    """What the ablation's panel shows. Bands are of the method and settings that are chosen, curves of runs.
+
+    method, name: of the run on show, and its settings in short.
+    accuracy, previous, others: by round, of this run, of the one before, which is called `previous_name`, and of
+        whole runs that differ by their seed only.
+    shipped: the grid's runs at the chosen settings, a curve a seed.
+    chosen: the method whose line of the grid is drawn.
+    axis, values: the setting on the right, and the grid's values of it.
+    grid: of the method chosen, accuracies by that setting; `head` of head-only.
+    dots: every run finished here.
+    """
+
+    method: str
+    name: str
+    rounds: int
+    accuracy: Sequence[float]
+    grid: Line
+    head: Line
+    values: Sequence[float]
+    axis: str = RATE
+    chosen: str = ""
+    previous: Sequence[float] = ()
+    previous_name: str = "run before"
+    others: Sequence[Sequence[float]] = ()
+    shipped: Sequence[Sequence[float]] = ()
+    dots: Sequence[Dot] = ()
+
+
+def rate_data(view: RateView) -> list[dict[str, Any]]:
+    """What changes in the panel's eleven traces, in the order of `rate_panel_figure`."""
+    chosen = view.chosen or view.method
+    own, its = series_look(view.method), series_look(chosen)
+    fill = {"fillcolor": edge(its["line"]["color"], fill=True)["fillcolor"]}
+    thin = {"line": {"color": its["line"]["color"]}}
+    low, high, mean = band(moved(view.grid, view.values))
+    least, most, middle = band(by_round(view.shipped))
+    apart = [point for run in view.others for point in (*enumerate(run, start=1), (len(run), None))]
+    return [
+        {"x": list(range(1, len(view.previous) + 1)), "y": list(view.previous), "name": view.previous_name},
+        {"x": list(range(1, len(view.accuracy) + 1)), "y": list(view.accuracy), "name": view.name, **own},
+        low,
+        {**high, **fill},
+        {**mean, "name": f"grid: {chosen} ({seeds(view.grid)})", **its},
+        {**head_line(view.head, view.axis, view.values), "name": f"head-only ({seeds(view.head)})"},
+        dots_data(view),
+        least,
+        {**most, **fill},
+        {**middle, "name": f"grid: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
+        {"x": [x for x, _ in apart], "y": [y for _, y in apart], "line": {"color": own["line"]["color"]}},
+    ]
+
+
+def dots_data(view: RateView) -> dict[str, Any]:
+    """The dots; a run that differs from the grid's line by more than the axis is faint."""
+    marks = [series_look(dot.method)["marker"] for dot in view.dots]
+    return {
+        "x": [place(dot.value, view.values) for dot in view.dots],
+        "y": [dot.accuracy for dot in view.dots],
+        "text": [dot.text for dot in view.dots],
+        "marker": {
+            "color": [m["color"] for m in marks],
+            "symbol": [m["symbol"] for m in marks],
+            "opacity": [1.0 if dot.comparable else FAINT for dot in view.dots],
+        },
+    }
+
+
+def rate_layout(view: RateView) -> dict[str, Any]:
+    """The right axis: it holds the grid's values and every dot."""
+    spots = [place(value, view.values) for value in (*view.values, *(dot.value for dot in view.dots))]
+    low = min([*spots, view.values[0] / 2] if view.axis == RATE else spots)
+    ends = [math.log10(low / 1.3), math.log10(max(spots) * 1.3)]
+    title = {"text": f"{AXIS_NAMES[view.axis]} (log)"}
+    return {"xaxis2": {"title": title, "range": ends, **axis_ticks(view.axis, view.values)}}
+
+
+def rate_panel_figure(view: RateView) -> go.Figure:
+    """The live panel: accuracy as the rounds come in, and the grid that the finished run lands in."""
+    figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.12)
+    by_rounds = {"mode": "lines+markers", "hovertemplate": "round %{x}: %{y:.1%}"}
+    rim = {"size": 13, "line": {"color": "#222222", "width": 1.5}}
+    faint = {**by_rounds, "mode": "lines", "line": {"width": 1.5}, "opacity": FAINT}
+    styles: list[dict[str, Any]] = [
+        {**by_rounds, "line": {"color": NEUTRAL, "width": 1.5}, "opacity": 0.4},
+        by_rounds,
+        edge("#000000"),
+        edge("#000000", fill=True),
+        {"mode": "lines+markers", "opacity": 0.6, "hovertemplate": "%{x}: %{y:.1%}"},
+        head_look(),
+        {"mode": "markers", "marker": rim, "name": "runs made here", "hovertemplate": "%{text}: %{y:.1%}"},
+        edge("#000000"),
+        edge("#000000", fill=True),
+        {**faint, "line": {"width": 1}, "opacity": 0.6},
+        {**faint, "name": "other seeds run here"},
+    ]
+    for at, (style, data) in enumerate(zip(styles, rate_data(view), strict=True)):
+        merged = {**style, **data}
+        merged |= {part: {**style.get(part, {}), **data.get(part, {})} for part in ("marker", "line")}
+        figure.add_trace(go.Scatter(**merged), 1, 2 if 2 <= at < 7 else 1)
+    figure.update_layout(
+        template=TEMPLATE, title_text=rate_title(view), height=460, autosize=True, legend_traceorder="normal"
+    )
+    figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
+    figure.update_layout({"xaxis2": {"type": "log"}})
+    figure.update_layout(rate_layout(view))
+    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%", col=1)
+    figure.update_yaxes(range=[0, 1], tickformat=".0%", col=2)
+    return figure
+
+
+def rate_title(view: RateView) -> str:
+    """What the newest round says."""
+    if not view.accuracy:
+        return f"{view.method}: ready to train"
+    return f"{view.method}: {view.accuracy[-1]:.1%} after {len(view.accuracy)} of {view.rounds} rounds"

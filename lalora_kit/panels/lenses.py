@@ -1,0 +1,153 @@
+"""What the lessons' panels draw of each round: a lens a lesson, measured in the thread that trains.
+
+Read on public test samples, or on gradients without noise: for a lesson, not for release.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from lalora_kit.engine.adapters import Adapter
+from lalora_kit.lessons.coupling import Coupling, coupling, half_steps, promised_move
+from lalora_kit.lessons.gradients import Gradients, noised_gradient
+from lalora_kit.lessons.lens import Lens, Seen
+from lalora_kit.lessons.lesson import schedule_cost
+from lalora_kit.methods import Method
+from lalora_kit.engine.persample import Engine
+from lalora_kit.privacy import Streams
+from lalora_kit.records import Round
+from lalora_kit.settings import Settings
+from lalora_kit.lessons.sharpness import Line, loss_along
+from lalora_kit.tasks import Split, Task
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """One step's gradients of A and B, clipped alike: `quiet` without noise, `noised` with a private step's."""
+
+    quiet: Gradients
+    noised: Gradients
+
+
+def noise_std(task: Task, settings: Settings, noise_multiplier: float) -> float:
+    """τ = σ·C / L per entry of an averaged gradient; L is the expected batch of a client of average size."""
+    batch = schedule_cost(task, settings)[2] * len(task.train) / settings.clients
+    return noise_multiplier * settings.clip_norm / batch
+
+
+def step_gradients(task: Task, settings: Settings, r: Round, split: Split) -> Pair:
+    """What one client's step on both factors would see after round r, were its draw all of `split`."""
+    engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
+    std = noise_std(task, settings, r.noise_multiplier)
+    streams = Streams.from_seed(settings.seed)
+    quiet, noised = (
+        noised_gradient(
+            engine, r.adapter, split, clip_norm=settings.clip_norm, noise_std=τ,
+            generator=streams.generator("noise of a lesson", round=r.round),
+        )
+        for τ in (0.0, std)
+    )  # fmt: skip
+    return Pair(quiet, noised)
+
+
+def surprises(records: Sequence[Round], pairs: Sequence[Pair], kind: str, rate: float) -> list[float]:
+    """Surprise of a step on both factors after each round, by its `kind` of gradients, quiet or noised."""
+    return [
+        promised_move(r.adapter, getattr(pair, kind), rate).pooled.surprise
+        for r, pair in zip(records, pairs, strict=True)
+    ]
+
+
+def cosines(records: Sequence[Round], pairs: Sequence[Pair], kind: str) -> list[Coupling]:
+    """The cosines between the gradients of A and B after each round, over all layers, by their `kind`."""
+    return [coupling(r.adapter, getattr(pair, kind)).pooled for r, pair in zip(records, pairs, strict=True)]
+
+
+def surprise_by_rate(
+    adapter: Adapter, gradient: Callable[[Adapter, Sequence[str]], Gradients], rates: Sequence[float]
+) -> dict[str, list[float]]:
+    """Surprise of one step at each rate: on both factors together, and of an alternation's half-steps."""
+    both = gradient(adapter, "AB")
+    moves = [(promised_move(adapter, both, rate), *half_steps(adapter, gradient, rate)[:2]) for rate in rates]
+    columns = zip(("together", "B in turn", "A in turn"), zip(*moves, strict=True), strict=True)
+    return {name: [move.pooled.surprise for move in column] for name, column in columns}
+
+
+def surprise_lens(task: Task, split: Split) -> Lens:
+    """Surprise of a step on both factors after each round, with the noise of the run and without."""
+
+    def measure(settings: Settings, r: Round) -> Seen:
+        pairs = [step_gradients(task, settings, r, split)]
+        [quiet], [noised] = (surprises([r], pairs, kind, settings.learning_rate) for kind in ("quiet", "noised"))
+        return Seen([(r.round, noised)], [(r.round, quiet)])
+
+    def headline(r: Round, seen: Seen) -> str:
+        return f"surprise {seen.points[0][1]:.1%} in round {r.round}, without the noise {seen.beside[0][1]:.2%}"
+
+    return Lens(
+        measure,
+        headline,
+        axis="surprise, share of the promised move",
+        beside="the same step without noise",
+        yaxis={"type": "log", "tickformat": "~%", "dtick": 1},
+        hover="round %{x}: %{y:.2%}",
+    )
+
+
+class Uploads:
+    """Keeps what the clients sent in the newest round: `method` is the given one with an `aggregate` that looks on.
+
+    `clients` holds their adapters. One run at a time.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.clients: list[Adapter] = []
+        self.average = method.aggregate
+        self.method = replace(method, aggregate=self.aggregate)
+
+    def aggregate(
+        self, broadcast: Adapter, clients: Sequence[Adapter], weights: Sequence[float], trained: frozenset[str]
+    ) -> Adapter:
+        """Keep a copy of each upload, and combine them as the method always does."""
+        self.clients = [client.map(lambda value: value.detach().cpu().clone()) for client in clients]
+        return self.average(broadcast, clients, weights, trained)
+
+    def pair(self) -> tuple[Adapter, Adapter]:
+        """The adapters of the first two clients; of a single client, it twice."""
+        return self.clients[0], self.clients[min(1, len(self.clients) - 1)]
+
+
+def way(task: Task, settings: Settings, uploads: Uploads, split: Split, points: int = 21) -> Line:
+    """Loss on the way from the first client's newest adapter to the second's; their average is in the middle."""
+    engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
+    return loss_along(engine, *uploads.pair(), split, points)
+
+
+def way_lens(task: Task, split: Split, uploads: Uploads) -> Lens:
+    """The way between two clients in every round, a small arc over the round's number, and the average of all.
+
+    A round is measured once, when it is new, for only then are its uploads at hand.
+    """
+    known: weakref.WeakKeyDictionary[Round, Seen] = weakref.WeakKeyDictionary()
+
+    def measure(settings: Settings, r: Round) -> Seen:
+        if r not in known:
+            line = way(task, settings, uploads, split, points=5)
+            engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
+            arc = [(r.round + 0.8 * (x - 0.5), loss) for x, loss in zip(line.positions, line.losses, strict=True)]
+            known[r] = Seen([*arc, (r.round + 0.45, None)], [(r.round, engine.evaluate(r.adapter, split)[1])])
+        return known[r]
+
+    def headline(r: Round, seen: Seen) -> str:
+        first, _, middle, _, second, _ = (y for _, y in seen.points)
+        return f"round {r.round}, two clients alone {first:.2f} and {second:.2f}, averaged {middle:.2f} nats"
+
+    return Lens(
+        measure,
+        headline,
+        axis="loss from client 1 to client 2 (nats)",
+        beside="average of all clients",
+        hover="round %{x:.1f}: %{y:.2f}",
+    )

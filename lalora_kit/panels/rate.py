@@ -1,0 +1,133 @@
+"""The ablation's panel: choose a method and its rate beside ε, rank and clients, and see where the run lands.
+
+On the right lies the shipped grid along one setting, a band over seeds with all else at the defaults; every run that
+ends here adds a dot to it. On the left a band of the grid lies under the curve, where the grid holds such runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import ipywidgets as W
+import plotly.graph_objects as go
+
+from lalora_kit.trial import ablation
+from lalora_kit.figures import rate as figures_rate
+from lalora_kit.trial import grid
+from lalora_kit.figures.rate import Dot, RateView
+from lalora_kit.panels.live import LiveTraining, title
+from lalora_kit.methods import Method
+from lalora_kit.panels.panel import LivePanel, Shown, Values
+from lalora_kit.settings import Settings
+from lalora_kit.panels.widgets import slim, three_sliders
+
+RATES = grid.AXES[grid.RATE]
+AXES = (("rate", grid.RATE), ("ε", "epsilon"), ("rank", "rank"), ("clients", "clients"))
+BESIDE = ("method", "axis")  # controls that are no settings
+
+
+def rate_slider(value: float) -> W.SelectionSlider:
+    """The adapter's learning rate over the grid's values, and the given one."""
+    rates = sorted({*RATES, float(value)})
+    options = [(f"{rate:g}", rate) for rate in rates]
+    return W.SelectionSlider(options=options, value=float(value), description="rate", layout=slim())
+
+
+class RatePanel(LivePanel):
+    """Method, rate, ε, rank, clients; Run, Stop, Next seed, Reset; one figure. Headless: one figure and text.
+
+    Args:
+        training: the state behind the panel.
+        runs: the grid, as `grid.load` gives it.
+        methods: what can be chosen, by name.
+        dots: runs that were made before, as `(method, settings, accuracy)`.
+    """
+
+    def __init__(
+        self,
+        training: LiveTraining,
+        runs: ablation.Runs,
+        methods: Mapping[str, Method],
+        dots: Sequence[tuple[str, Settings, float]] = (),
+        *,
+        mode: str = "auto",
+    ) -> None:
+        self.runs, self.methods, self.dots = runs, dict(methods), list(dots)
+        self.was_running = False
+        start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
+        super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
+
+    def make_controls(self) -> dict[str, W.ValueWidget]:
+        """The three sliders, the rate, the method, and what the right axis shows."""
+        return {
+            **three_sliders(self.start),
+            "learning_rate": rate_slider(self.start["learning_rate"]),
+            "method": W.Dropdown(
+                options=list(self.methods), value=self.start["method"], description="method", layout=slim()
+            ),
+            "axis": W.Dropdown(options=AXES, value=self.start["axis"], description="x axis", layout=slim()),
+        }
+
+    def moved(self) -> None:
+        """Hand on what concerns the training; another axis is no reason to train."""
+        training, method = self.training, self.methods[self.values["method"]]
+        settings = {name: value for name, value in self.values.items() if name not in BESIDE}
+        if method is training.method and all(getattr(training.settings, n) == v for n, v in settings.items()):
+            self.update()
+            return
+        training.method = method
+        training.move(settings)
+
+    def update(self) -> None:
+        """A run that has just ended leaves its dot; then draw."""
+        training = self.training
+        with self.lock:
+            ended = self.was_running and not training.running
+            if ended and len(training.records) == training.trained.rounds:
+                self.dots.append((training.trained_method.name, training.trained, training.records[-1].accuracy))
+            self.was_running = training.running
+            super().update()
+
+    def draw(self, values: Values) -> go.Figure:
+        """Rounds on the left, the grid on the right."""
+        return figures_rate.rate_panel_figure(self.view(values))
+
+    def redraw(self, values: Values) -> Shown:
+        """The training's state, the grid, and the dots so far."""
+        training, now = self.training, self.view(values)
+        return Shown(
+            traces=figures_rate.rate_data(now),
+            title=figures_rate.rate_title(now),
+            status=training.status,
+            facts=training.facts(),
+            notes=[ablation.told(now.shipped, training.method, training.settings), training.caution],
+            layout=figures_rate.rate_layout(now),
+            error=training.error,
+        )
+
+    def view(self, values: Values) -> RateView:
+        """What the figure needs of the state."""
+        training, axis, chosen = self.training, values["axis"], self.training.method
+        trained = training.trained_method.name
+        return RateView(
+            method=trained,
+            name=f"{trained}, rate {training.trained.learning_rate:g}, {title(training.trained)}",
+            rounds=training.start.rounds,
+            accuracy=[r.accuracy for r in training.records],
+            grid=ablation.line(self.runs, chosen.name, axis),
+            head=ablation.line(self.runs, "head-only", axis),
+            values=grid.AXES[axis],
+            axis=axis,
+            chosen=chosen.name,
+            previous=[r.accuracy for r in training.previous],
+            previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
+            others=[[r.accuracy for r in run] for run in training.others()],
+            shipped=ablation.seeds_at(self.runs, chosen, training.settings, training.task.name),
+            dots=[
+                Dot(
+                    method, getattr(at, axis), accuracy,
+                    f"{method}, rate {at.learning_rate:g}, {title(at)}", not ablation.beyond(at, [axis]),
+                )
+                for method, at, accuracy in self.dots
+            ],
+        )  # fmt: skip

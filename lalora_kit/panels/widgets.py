@@ -1,0 +1,180 @@
+"""Widgets: sliders, predictions, a training's panel. They ask, and show; what they show is computed elsewhere."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as W
+import plotly.graph_objects as go
+from IPython.display import display
+
+from lalora_kit.trial import ablation
+from lalora_kit.figures import training as figures_training
+from lalora_kit.lessons import lesson
+from lalora_kit.lessons.lens import ACCURACY
+from lalora_kit.panels.live import LiveTraining
+from lalora_kit.panels.panel import LivePanel, Shown, Values, show_figure
+
+__all__ = [
+    "TrainingPanel", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider", "reveal",
+    "show_figure", "slim", "three_sliders", "view",
+]  # fmt: skip
+
+RANKS = (1, 2, 4, 8, 16, 32)
+MOST_CLIENTS = 64
+
+
+def slim() -> W.Layout:
+    """Width of a control: three fit beside each other in JupyterLab."""
+    return W.Layout(width="265px")
+
+
+def epsilon_slider(value: float) -> W.SelectionSlider:
+    """ε over a fixed list, the given value and ∞: a log slider would turn 3.0 into 3.1623 by being shown."""
+    options = [(lesson.epsilon_text(e), e) for e in sorted({*lesson.EPSILONS, float(value), math.inf})]
+    return W.SelectionSlider(options=options, value=float(value), description="ε, budget", layout=slim())
+
+
+def rank_slider(value: int) -> W.SelectionSlider:
+    """Rank over the powers of two that fit, and the given value."""
+    return W.SelectionSlider(options=sorted({*RANKS, value}), value=value, description="rank", layout=slim())
+
+
+def clients_slider(value: int) -> W.IntSlider:
+    """Number of clients that share the same data."""
+    most = max(MOST_CLIENTS, value)
+    return W.IntSlider(value=value, min=1, max=most, description="clients", layout=slim())
+
+
+def choice_slider(options: Sequence[float], value: float, description: str) -> W.SelectionSlider:
+    """A slider over a few numbers, the given one among them."""
+    known = [(f"{number:g}", float(number)) for number in sorted({*map(float, options), float(value)})]
+    return W.SelectionSlider(options=known, value=float(value), description=description, layout=slim())
+
+
+def three_sliders(start: Mapping[str, Any]) -> dict[str, W.ValueWidget]:
+    """ε, rank and clients, by the names that `Settings` gives them."""
+    return {
+        "epsilon": epsilon_slider(start["epsilon"]),
+        "rank": rank_slider(start["rank"]),
+        "clients": clients_slider(start["clients"]),
+    }
+
+
+def predict(question: str, options: Sequence[str], default: str, *, mode: str = "auto") -> lesson.Prediction:
+    """Ask before the run; headless, take `default` and say so. `reveal` shows the choice beside the answer."""
+    if default not in options:
+        raise ValueError(f"default={default!r} is not an option of {question!r}; choose one of {list(options)}")
+    if lesson.mode(mode) == "headless":
+        print(f"Predict: {question}\n  {'  |  '.join(options)}\nNobody to ask here; the default choice is: {default}")
+        return lesson.Prediction(question, options, default, asked=False)
+    prediction = lesson.Prediction(question, options, None, asked=True)
+    buttons = W.ToggleButtons(options=list(options), value=None, style={"button_width": "auto"})
+
+    def choose(change: dict[str, Any]) -> None:
+        prediction.choose(change["new"])
+
+    buttons.observe(choose, "value")
+    display(W.VBox([W.HTML(f"<b>Predict:</b> {html.escape(question)}"), buttons]))
+    return prediction
+
+
+def reveal(prediction: lesson.Prediction, answer: str) -> None:
+    """Show what came out beside what was predicted; live, the line follows a choice made later."""
+    prediction.answer = answer
+    if not prediction.asked:
+        print(prediction.verdict())
+        return
+    line = W.HTML()
+
+    def tell() -> None:
+        line.value = f"<b>{html.escape(prediction.verdict())}</b>"
+        try:
+            prediction.save(lesson.PREDICTIONS)
+        except OSError as error:  # a folder of somebody else's: the lesson goes on, and says what it cannot do
+            line.value += (
+                f" <i>Not kept for the last lesson: {lesson.PREDICTIONS} cannot be written here ({error.strerror}); "
+                "work in a copy, which `lalora notebooks DIR` makes.</i>"
+            )
+
+    prediction.on_choice = tell
+    tell()
+    display(line)
+
+
+class TrainingPanel(LivePanel):
+    """The widgets of a `LiveTraining`: ε, rank and clients, Run, Stop, Reset, Next seed, one figure, the facts.
+
+    Headless it trains once if there is nothing to show yet, and leaves one figure and a line of text. What the figure
+    draws of each round is the training's `lens`.
+
+    Args:
+        training: the state behind the panel.
+        extra: controls beside the three, by the name of the setting that each moves.
+        runs: the grid, as `grid.load` gives it; its runs at the sliders' settings lie under the curve as a band.
+        mode: live or headless; auto finds out.
+    """
+
+    def __init__(
+        self,
+        training: LiveTraining,
+        *,
+        extra: Mapping[str, W.ValueWidget] | None = None,
+        runs: ablation.Runs | None = None,
+        mode: str = "auto",
+    ) -> None:
+        if runs is not None and training.lens is not ACCURACY:
+            raise ValueError(f"runs hold accuracies, and this panel draws {training.lens.axis!r}; leave runs out")
+        self.extra, self.runs = dict(extra or {}), runs
+        moved = ("epsilon", "rank", "clients", *self.extra)
+        super().__init__(training, {name: getattr(training.start, name) for name in moved}, mode=mode)
+
+    def make_controls(self) -> dict[str, W.ValueWidget]:
+        """The three, and what the lesson adds."""
+        return {**three_sliders(self.start), **self.extra}
+
+    def draw(self, values: Values) -> go.Figure:
+        """Rounds on the left, noise on the right."""
+        return figures_training.training_figure(self.view())
+
+    def redraw(self, values: Values) -> Shown:
+        """The training's state; it has the values already."""
+        training, now = self.training, self.view()
+        told = "" if self.runs is None else ablation.told(now.shipped, training.method, training.settings)
+        return Shown(
+            traces=figures_training.training_data(now),
+            title=figures_training.training_title(now),
+            status=training.status,
+            facts=training.facts(),
+            notes=[told, training.caution],
+            error=training.error,
+        )
+
+    def view(self) -> figures_training.TrainingView:
+        """What the figure needs of the training's state, and of the grid."""
+        training, runs = self.training, self.runs or {}
+        return replace(
+            view(training),
+            shipped=ablation.seeds_at(runs, training.method, training.settings, training.task.name),
+        )
+
+
+def view(training: LiveTraining) -> figures_training.TrainingView:
+    """What a figure needs of a training's state."""
+    return figures_training.TrainingView(
+        method=training.trained_method.name,
+        outlook=training.outlook,
+        records=training.records,
+        rounds=training.start.rounds,
+        name=training.name,
+        previous=training.previous,
+        previous_name=training.previous_name,
+        reference=training.reference,
+        lens=training.lens,
+        seen=training.seen,
+        others=training.others(),
+    )

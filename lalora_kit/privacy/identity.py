@@ -1,0 +1,256 @@
+"""Identity: by what a run is recognised, so that a resume goes on with the right one and no replay is charged twice.
+
+After a crash a round is computed again, with the same noise and without a charge, because it is the same release. Were
+it another, the two would differ by clipped gradients without any noise. So sameness is told by what is computed, and
+where it cannot be told, the noise is fresh and charged.
+
+*Covered by `identity_of`; a state that differs here belongs to another run, and is refused:* the settings but for
+where a run is computed; task, targets, head, notes; names, shapes, types and content of all inputs, labels and units;
+every tensor of the backbone; the method's name; instructions, constants and names of the method's functions and of
+`prepare`; who holds which sample, by the content of each client's shard and not by rows; the randomness.
+
+*Covered by `computed_by` and `machine_of`; a run that differs here goes on with fresh noise, and is charged:*
+everything that the method's functions, `prepare` and the modules of the backbone refer to (closures, defaults,
+attributes, state, and other functions, as far as they go: see `fingerprint`); what `prepare`, forward and backward
+make of a fixed probe, the first test samples, bit for bit; device, processor's instruction set, threads, chunk,
+precision, and the versions of Python and of the packages that compute. A probe that comes out otherwise when it is
+made twice (random augmentation, say), and an object that cannot be looked into (a lock, an extension's own state),
+count as different each time.
+
+*Not covered:* another machine of the same kind and instruction set whose rounding agrees on the probe and differs
+elsewhere; a GPU that adds up in another order each time; code inside installed packages that was changed under the
+same version; what a file or a server says to a function while it runs. A replay there gets the same noise and no
+charge. Where only rounding differs, the two releases differ by that rounding of the clipped sums, about 1e-7 of C,
+and whoever sees both learns that much; where code or a file differs unseen, they differ by gradients: so start a new
+run after such a change. With a seed the noise is the seed's, in every run that has it: that is why such a run is
+called reproducible, not private.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import platform
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
+from lalora_kit.methods import Method
+from lalora_kit.tasks.partition import Shards
+from lalora_kit.privacy import Streams
+from lalora_kit.records import RunState
+from lalora_kit.settings import Settings
+from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.padding import trimmed
+
+#: Settings that say where and how a run is computed, not what is computed.
+PLACE = ("device", "precision", "max_samples", "teaching")
+PROBED = 2  # test samples that are run forward and backward to tell what a task computes
+
+
+def digest(value: object) -> str:
+    """A short name for JSON-ready data."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def identity_of(
+    task: Task, method: Method, settings: Settings, shards: Shards, seed: str, key: bytes
+) -> dict[str, str]:
+    """What a run is made of, as short strings; `rounds` is part of it, because σ was calibrated for them.
+
+    `seed` stands for the run's randomness; `key` is mixed into what the ledger tells of the shards' content, so that
+    nobody can try a guess at a sample against the ledger alone.
+    """
+    data = hashlib.blake2b(digest_size=8)
+    for split in (task.train, task.test):
+        for value in (*split.inputs.values(), split.labels):
+            data.update(as_bytes(value).data)
+    if task.train.units is not None:
+        data.update(task.unit.encode() + as_bytes(task.train.units).tobytes())
+    backbone = hashlib.blake2b(digest_size=8)
+    for name, value in task.backbone.state_dict().items():
+        backbone.update(name.encode() + as_bytes(value).tobytes())
+    kept = {name: value for name, value in settings.to_json().items() if name not in PLACE}
+    return {
+        "task": task.name,
+        "inputs": json.dumps([shapes(task.train), shapes(task.test)]),
+        "data": data.hexdigest(),
+        "trains": json.dumps([*task.targets, task.head]),
+        "backbone": backbone.hexdigest(),
+        "prepare": "none" if task.prepare is None else code_of(task.prepare),
+        "method": method.name,
+        "schedule": code_of(method.trains),
+        "smooth": code_of(method.smooth),
+        "aggregate": code_of(method.aggregate),
+        "shards": holdings(task.train, shards, key),
+        "seed": seed,
+        **{f"notes.{name}": value for name, value in task.notes.items()},
+        **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
+    }
+
+
+def randomness(settings: Settings, state: RunState | None) -> tuple[bytes, str, dict[str, bytes]]:
+    """A run's secret, what may be told of it to recognise it by, and the keys of the streams that give nothing away.
+
+    Of a run that has ended the secret may be empty, and the state holds the rest.
+    """
+    if state is not None and not state.secret:
+        return b"", state.identity["seed"], {purpose: bytes.fromhex(key) for purpose, key in state.told.items()}
+    secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
+    seed = hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest()
+    return secret, seed, Streams(secret).told()
+
+
+def shapes(split: Split) -> dict[str, list[object]]:
+    """Shape and type of each input and of the labels, by name."""
+    named = {**split.inputs, "labels": split.labels}
+    return {name: [list(value.shape), str(value.dtype)] for name, value in named.items()}
+
+
+def holdings(split: Split, shards: Shards, key: bytes) -> str:
+    """Who holds what, by content: equal where each client holds the same samples in the same units, in any order."""
+    values = {**split.inputs, "labels": split.labels}
+    head = hashlib.blake2b(repr([(n, values[n].shape[1:], values[n].dtype) for n in sorted(values)]).encode(), key=key)
+    columns = [as_bytes(values[name]).reshape(len(split), -1) for name in sorted(values)]
+    held = []
+    for shard in shards:
+        units: dict[int, list[bytes]] = defaultdict(list)
+        for row in shard.tolist():
+            sample = head.copy()
+            for column in columns:
+                sample.update(column[row].data)
+            units[row if split.units is None else int(split.units[row])].append(sample.digest())
+        persons = sorted(hashlib.blake2b(b"".join(sorted(unit))).digest() for unit in units.values())
+        held.append(hashlib.blake2b(b"".join(persons)).hexdigest())
+    return digest(held)
+
+
+def computed_by(task: Task, method: Method) -> dict[str, str]:
+    """What the task and the method compute: all that their functions refer to, and the outcome of a probe.
+
+    `unsure` is "" or, where sameness cannot be told, why, with a word that never comes twice.
+    """
+    known = {id(value) for value in task.backbone.state_dict(keep_vars=True).values()}
+    probed, doubt = probe(task)
+    functions, unseen = fingerprint([method.trains, method.smooth, method.aggregate, task.prepare])
+    modules, hidden = fingerprint(task.backbone, known)
+    reasons = sorted(unseen | hidden) + [doubt] * bool(doubt)
+    unsure = f"{'; '.join(reasons)} ({os.urandom(8).hex()})" if reasons else ""
+    return {"functions": functions, "modules": modules, "probe": probed, "unsure": unsure}
+
+
+def probe(task: Task) -> tuple[str, str]:
+    """What `prepare`, forward and backward make of the first test samples, bit for bit.
+
+    Returns a digest, and "" or why it cannot be relied on. On the CPU, in float32, on one copy of the backbone;
+    torch's own randomness is left as it was.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+            model = copy.deepcopy(task.backbone).to("cpu", torch.float32).eval().requires_grad_(False)
+            adapted = [model.get_submodule(name).weight for name in task.targets]
+            trained: list[Tensor] = [*adapted, *model.get_submodule(task.head).parameters()]  # type: ignore[list-item]
+            for value in trained:
+                value.requires_grad_()
+            batch, scores, loss = forward(task, model)
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            again, repeated, _ = forward(task, model)
+    except Exception as error:  # the task's own code, which may raise anything; the run will say what is wrong
+        return "none", f"the probe failed with {type(error).__name__}"
+    same = digest_of(*batch.values(), scores) == digest_of(*again.values(), repeated)
+    why = "" if same else "the same samples come out otherwise the second time"
+    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients)}", why
+
+
+def forward(task: Task, model: nn.Module) -> tuple[Inputs, Tensor, Tensor]:
+    """The prepared inputs of the first test samples, their scores `(samples, classes)`, and the mean loss in nats."""
+    some = task.test.select(torch.arange(min(PROBED, len(task.test)))).to("cpu")
+    batch = trimmed(some.inputs)
+    batch = batch if task.prepare is None else task.prepare(batch)
+    scores = logits(model, batch).float()
+    return batch, scores, F.cross_entropy(scores, some.labels)
+
+
+def digest_of(*values: Tensor | None) -> str:
+    """Digest of types, shapes and bytes."""
+    total = hashlib.blake2b(digest_size=8)
+    for value in values:
+        total.update(b"none" if value is None else f"{value.dtype} {tuple(value.shape)}".encode())
+        total.update(b"" if value is None else as_bytes(value).data)
+    return total.hexdigest()
+
+
+def machine_of(settings: Settings, max_samples: int | None) -> dict[str, str]:
+    """Where the run is computed, and in which chunks: what bit-for-bit repetition depends on."""
+    return {
+        "device": device_name(torch.device(settings.device)),
+        "threads": str(torch.get_num_threads()),
+        "max_samples": str(max_samples),
+        "precision": settings.precision,
+        "products": torch.get_float32_matmul_precision(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("lalora-kit", "torch", "numpy", "timm", "transformers")},
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Kind and model, without the number of the slot."""
+    return f"{device.type} {torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine()}"
+
+
+def moves_of(
+    state: RunState | None, identity: Mapping[str, str], machine: Mapping[str, str]
+) -> tuple[tuple[int, str], ...]:
+    """Where a run changed machines, or what it computes; if it does now, a replay gets fresh noise, and is charged.
+
+    Raises:
+        ValueError: if the state is of another run.
+    """
+    if state is None:
+        return ()
+    check_same_run(state, identity)
+    if dict(state.machine) == machine:
+        return state.moves
+    tell_of_changes(state, machine)
+    return (*state.moves, (state.round, digest([dict(state.machine), machine])))
+
+
+def moved(streams: Streams, moves: Sequence[tuple[int, str]]) -> Streams:
+    """The randomness of a run after its moves, each of which has noise of its own."""
+    for done, name in moves if streams.secret else ():
+        streams = Streams(streams.generator(f"moved to {name}", round=done).bytes(32))
+    return streams
+
+
+def check_same_run(state: RunState, identity: Mapping[str, str]) -> None:
+    """Refuse a checkpoint of another run, naming the first thing that differs."""
+    for name, value in identity.items():
+        if state.identity.get(name) != value:
+            raise ValueError(
+                f"this checkpoint belongs to another run: its {name} is {state.identity.get(name)}, not {value}; "
+                "a run resumes only with the settings, method and data that it began with; start a new run"
+            )
+
+
+def tell_of_changes(state: RunState, machine: Mapping[str, str]) -> None:
+    """Warn where a run that goes on computes something else than it did; a mere change of machine is no surprise."""
+    names = {"functions": "a function of the method, or prepare", "modules": "the backbone's modules",
+             "probe": "what prepare, forward and backward make of a fixed probe", "unsure": ""}  # fmt: skip
+    changed = [said for name, said in names.items() if said and state.machine.get(name) != machine[name]]
+    changed += [f"whether it is the same cannot be told: {machine['unsure']}"] if machine["unsure"] else []
+    if changed and state.round:
+        warnings.warn(
+            f"this run does not go on as it was after round {state.round}: changed is {'; '.join(changed)}; the rounds "
+            "that follow get fresh noise and are charged; to go on without, restore what was there, and resume",
+            stacklevel=3,
+        )

@@ -1,0 +1,124 @@
+"""What the grid says: accuracy by rate, where a line falls off, and differences that come with an interval.
+
+A difference is taken seed by seed, since runs of one seed share partition, draws and start. Where each line stands at
+its own best rate, that rate was chosen on the same seeds: both sides of a difference gain from it.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.grid import AXES, RATE, SEEDS, cell
+from lalora_kit.lessons.lesson import epsilon_text
+from lalora_kit.methods import Method
+from lalora_kit.settings import Settings
+from lalora_kit.trial.study import DEFAULTS, VARIED, Cell
+
+Runs = Mapping[Cell, Sequence[float]]
+TASK = "digits"  # what the grid was made on
+FREE = ("seed", "device", "max_samples", "teaching")  # what may differ between runs that are drawn together
+LEAST_SEEDS = 3
+FALL = 0.75  # of its own best accuracy: below this a line has fallen off
+
+
+def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS) -> dict[float, list[float]]:
+    """Final accuracies by the axis' value, one a seed that is done; values without any are left out."""
+    found = {x: [runs[c][-1] for c in (cell(series, axis, x, seed) for seed in seeds) if c in runs] for x in AXES[axis]}
+    return {x: accuracies for x, accuracies in found.items() if accuracies}
+
+
+def beyond(settings: Settings, moved: Sequence[str]) -> bool:
+    """Whether settings differ from the defaults in more than those `moved`, and in what may differ anyway."""
+    return settings != replace(DEFAULTS, **{name: getattr(settings, name) for name in (*moved, *FREE)})
+
+
+def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -> list[Sequence[float]]:
+    """Accuracy after each round of the grid's runs at just these settings, one a seed; none where it holds none."""
+    if task != TASK or beyond(settings, VARIED):
+        return []
+    values = {name: getattr(settings, name) for name in VARIED}
+    if not method.trained_in(1, settings.local_steps):
+        values[RATE] = getattr(DEFAULTS, RATE)  # the adapter's rate is nothing to it
+    found = [Cell(method=method.name, seed=seed, **values) for seed in SEEDS]
+    return [runs[c] for c in found if c in runs]
+
+
+def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) -> str:
+    """What `seeds_at` found, in a sentence of two short lines, or that it found nothing."""
+    if not curves:
+        start = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
+        return (
+            f"The shipped grid holds no run of {method.name} at these settings:\n"
+            f"it moves one of rate, ε, rank and clients at a time away from {start}, "
+            f"{DEFAULTS.rounds} rounds on {TASK}."
+        )
+    ends = [curve[-1] for curve in curves]
+    count, spread = "1 seed", ""
+    if len(ends) > 1:
+        count, spread = f"{len(ends)} seeds", f" on average, {min(ends):.1%} to {max(ends):.1%}"
+    at = f"rate {settings.learning_rate:g}, ε {epsilon_text(settings.epsilon)}, rank {settings.rank}"
+    where = f"{count} of {method.name} at {at}, {settings.clients} clients"
+    return f"The shipped grid, {where}:\n{statistics.fmean(ends):.1%}{spread}, after {len(curves[0])} rounds."
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Mean difference between two lines over the seeds that both have, in points, and half its 95 % interval.
+
+    `among` says how many such differences are looked at together; each interval is widened for it (Bonferroni). NaN
+    stands for no interval: one seed, or the same difference in every seed, which leaves no spread to judge by.
+    """
+
+    points: float
+    margin: float
+    seeds: int
+    among: int = 1
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero; too few seeds are never clear."""
+        return self.seeds >= LEAST_SEEDS and abs(self.points) > self.margin
+
+    def __str__(self) -> str:
+        if not self.seeds:
+            return "no run of it yet"
+        if self.seeds < LEAST_SEEDS:
+            return f"{self.points:+.1f} points ({self.seeds} seed{'s' * (self.seeds > 1)}: too few to tell)"
+        share = "95 %" if self.among == 1 else f"95 % over all {self.among}"
+        if math.isnan(self.margin):
+            return f"{self.points:+.1f} points (the same in {self.seeds} seeds: no spread to tell by)"
+        word = "clear" if self.clear else "not clear"
+        return f"{self.points:+.1f} ± {self.margin:.1f} points ({share}, {self.seeds} seeds): {word}"
+
+
+def best(runs: Runs, series: str) -> float:
+    """The adapter's rate with the highest mean accuracy; NaN without any run."""
+    means = {x: statistics.fmean(values) for x, values in line(runs, series).items()}
+    return max(means, key=lambda x: means[x], default=math.nan)
+
+
+def gain(
+    runs: Runs, one: str, other: str, rates: tuple[float, float], *, among: int = 1, seeds: Sequence[int] = SEEDS
+) -> Gain:
+    """How much the final accuracy of `one` is above that of `other`, at a rate each, seed by seed."""
+    pairs = [(cell(one, RATE, rates[0], seed), cell(other, RATE, rates[1], seed)) for seed in seeds]
+    differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
+    effect = effect_at(differences, among)
+    return Gain(effect.mean, effect.margin, effect.seeds, among)
+
+
+def cliff(runs: Runs, series: str) -> float:
+    """The largest rate up to which mean accuracy keeps three quarters of the line's own best; NaN without any run."""
+    means = {x: statistics.fmean(values) for x, values in sorted(line(runs, series).items())}
+    last = math.nan
+    for x, mean in means.items():
+        if mean < FALL * max(means.values()):
+            if x > best(runs, series):
+                break
+        else:
+            last = x
+    return last

@@ -1,0 +1,226 @@
+"""The runs behind the claims and the comparisons: which are needed, in which order, and the tables they end in.
+
+    lalora claims                         # all rows: some 450 runs of some seconds
+    lalora compare la-lora mine.py:MINE   # a method of one's own, by the same grid, controls and rule
+
+Rates are chosen first, on seeds that are not reported. Runs that the shipped grid holds already are taken from there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lalora_kit.trial import grid
+from lalora_kit.trial.claims import CLAIMS, POINTS, Claim, Exact
+from lalora_kit.base.files import append_line, dumps, make_folder, read_lines, write_atomically
+from lalora_kit.trial.study import Cell, ensure, find, lines, made_with
+from lalora_kit.trial.verdicts import (
+    EQUAL,
+    SEEDS,
+    TUNING_SEEDS,
+    Grid,
+    Row,
+    Runs,
+    at_best,
+    has_rate,
+    judge,
+    rates_of,
+    run_of,
+    tuned,
+)  # fmt: skip
+
+SHIPPED = Path(__file__).parent / "assets" / "claims"  # what `lalora claims` wrote, under the name of its task
+RUNS, TABLE = "claims.jsonl", "claims"
+SETTLES = "the paper's preset at this ε, 5 seeds a method, each at its best rate"
+Report = Callable[[int, int], None]
+
+
+def tuning_runs(claims: Iterable[Claim], rates: Grid) -> list[Cell]:
+    """The runs that choose each side's rate: the same grid and seeds for all."""
+    sides = {(at_best(arm), epsilon) for claim in claims for epsilon in claim.epsilons for arm in claim.arms}
+    wanted = [run_of(m, rate, epsilon, seed) for m, epsilon in sorted(sides) for rate in rates for seed in TUNING_SEEDS]
+    return list(dict.fromkeys(wanted))
+
+
+def reported_runs(runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rates: Grid) -> dict[bool, list[Cell]]:
+    """The runs that are judged, on seeds that chose nothing: by whether they need the diagnostics beside accuracy."""
+    wanted: dict[bool, list[Cell]] = {False: [], True: []}
+    for claim in claims:
+        for epsilon in claim.epsilons:
+            pairs = [(arm, EQUAL) for arm in claim.arms]
+            pairs += [(at_best(arm), tuned(runs, arm, epsilon, rates)) for arm in claim.arms]
+            pairs += [(claim.control, EQUAL)] if claim.control else []
+            cells = [run_of(arm, rate, epsilon, seed) for arm, rate in pairs for seed in seeds]
+            wanted[claim.unit.probe] += cells
+        wanted[False] += [run_of("head-only", EQUAL, claim.epsilon, seed) for seed in seeds]
+    return {probe: list(dict.fromkeys(cells)) for probe, cells in wanted.items()}
+
+
+def run_claims(
+    out: Path, *, claims: Sequence[Claim] = CLAIMS, task: str = "digits", seeds: Sequence[int] = SEEDS,
+    rates: Grid | None = None, workers: int = 2, command: str = "lalora claims", report: Report | None = None,
+) -> list[Row]:  # fmt: skip
+    """Run what is missing, keep it in `out`/claims.jsonl, and judge; a second call goes on where the first stopped.
+
+    Args:
+        out: folder of the runs.
+        claims: the rows.
+        task: see `lalora tasks`.
+        seeds: those that are reported.
+        rates: the grid that each side's rate is chosen from; by default the task's own (`verdicts.RATES`).
+        workers: processes.
+        command: what is written beside the runs as their maker.
+        report: called with how many of the runs at hand are done, and how many there are.
+
+    Raises:
+        ValueError: if the file holds runs on another task or at other defaults, a seed is among the tuning seeds, or
+            the rates are no grid.
+    """
+    rates = checked_rates(rates_of(task) if rates is None else rates)
+    chosen = sorted(set(seeds) & set(TUNING_SEEDS))
+    if chosen or not seeds:
+        raise ValueError(
+            f"seeds={list(seeds)}: {chosen or 'none'} cannot be reported; seeds that chose the rates may not judge "
+            f"them; use other seeds than {list(TUNING_SEEDS)}"
+        )
+    path, made = out / RUNS, made_with(command, task)
+    make_folder(out)
+    take_from_grid(path, made, claims, seeds, rates)
+    ensure(tuning_runs(claims, rates), made, path, workers, report=report)
+    for probe, cells in sorted(reported_runs(lines(path), claims, seeds, rates).items(), reverse=True):
+        ensure(cells, made, path, workers, probe=probe, report=report)
+    return judge(lines(path), claims, seeds, rates)
+
+
+def checked_rates(rates: Grid) -> Grid:
+    """The rates in order.
+
+    Raises:
+        ValueError: if there are fewer than two, or one is not a positive number.
+    """
+    if len(set(rates)) < 2 or not all(0 < rate < math.inf for rate in rates):
+        raise ValueError(
+            f"rates={list(rates)}: a grid to choose from has two or more different rates, each above 0 and finite; "
+            "leave it out for the task's own"
+        )
+    return tuple(sorted(set(rates)))
+
+
+def at_an_end(rows: Iterable[Row], rates: Grid) -> list[str]:
+    """Sides whose best rate lies at an end of the grid, so that a wider one might hold a better; `method at ε=1`."""
+    named = [
+        f"{at_best(arm)} at ε={row.claim.epsilon:g}"
+        for row in rows
+        for arm, rate in zip(row.claim.arms, row.rates, strict=True)
+        if has_rate(arm) and rate in (rates[0], rates[-1])
+    ]
+    return list(dict.fromkeys(named))
+
+
+def take_from_grid(
+    path: Path, made: dict[str, Any], claims: Sequence[Claim], seeds: Sequence[int], rates: Grid
+) -> None:
+    """Copy the runs of the shipped grid that can be used, with what they were made with, where that agrees."""
+    kept = read_lines(grid.FILE) if grid.FILE.exists() and not path.exists() else []
+    heads = [line for line in kept if "curve" not in line]
+    if not heads or any(line[name] != made[name] for line in heads for name in ("task", "settings", "versions")):
+        return
+    sides = {(arm, e) for c in claims for e in c.epsilons for arm in (*c.arms, c.control or c.other, "head-only")}
+    useful = {run_of(arm, rate, e, seed) for arm, e in sides for rate in rates for seed in seeds}
+    runs = [line for cell, line in lines(grid.FILE).items() if cell in useful]
+    for line in [*heads, *runs] if runs else []:
+        append_line(path, line)
+
+
+def comparison(methods: Sequence[str], epsilons: Sequence[float]) -> list[Claim]:
+    """The first method over each other one at each ε, by the claims' rule; the other at half its rate beside it.
+
+    Raises:
+        ValueError: if there are fewer than two methods, one is unknown, or one is named twice.
+    """
+    if len(methods) < 2 or len(set(methods)) < len(methods):
+        raise ValueError(f"methods={list(methods)}: a comparison needs two or more different ones; name them")
+    for name in methods:
+        find(name)
+    first, *others = methods
+    return [
+        Claim(f"{first}-over-{other}-{e:g}", f"{first} is more accurate than {other} at ε={e:g}", first, other, e,
+              POINTS, None, "this comparison", f"{other} × 0.5")
+        for other in others for e in epsilons
+    ]  # fmt: skip
+
+
+def tuning_note(claims: Sequence[Claim], rates: Grid) -> str:
+    """What the choice of rates would have cost on private data: it must be charged or declared."""
+    runs = len(tuning_runs(claims, rates))
+    return (
+        f"declared: {runs} runs chose the rates by test accuracy, taken to be public here; on private data each of "
+        "them would be charged to the ledger, or declared beside its ε"
+    )
+
+
+def as_records(rows: Iterable[Row], exact: Iterable[Exact] = ()) -> list[dict[str, Any]]:
+    """Rows as flat mappings, for CSV and JSON; null where nothing was measured."""
+    records = []
+    for row in rows:
+        claim = row.claim
+        record: dict[str, Any] = {
+            "key": claim.key, "claim": claim.text, "unit": claim.unit.name, "paper": claim.paper,
+            "source": claim.source, "epsilon": claim.epsilon,
+        }  # fmt: skip
+        for name, measured in (("equal", row.equal), ("best", row.best), ("control", row.control)):
+            record |= {f"{name}_{key}": value for key, value in asdict(measured).items() if key != "among"}
+        record |= {
+            "rate_one": row.rates[0], "rate_other": row.rates[1], "control": claim.control,
+            "intervals_together": row.best.among, "head_only": row.head_only, "verdict": row.verdict,
+            "settles": SETTLES, "authors_reply": None,
+        }  # fmt: skip
+        records.append(record)
+    for statement in exact:
+        records.append({"key": statement.key, "claim": statement.text, "source": statement.source,
+                        "found": statement.found, "verdict": statement.verdict, "authors_reply": None})  # fmt: skip
+    return [{key: shortened(value) for key, value in record.items()} for record in records]
+
+
+def shortened(value: Any) -> Any:
+    """Six significant digits are enough, and NaN is no JSON."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], rates: Grid) -> tuple[Path, Path]:
+    """`claims.csv` and `claims.json` in `out`: the table, and in the JSON what the runs were made with."""
+    records = as_records(rows, exact)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    made = [line for line in read_lines(out / RUNS) if "curve" not in line]
+    table = {"made": made, "rates": list(rates), "tuning_seeds": TUNING_SEEDS, "rows": records}
+    csv_path, json_path = out / f"{TABLE}.csv", out / f"{TABLE}.json"
+    write_atomically(csv_path, text.getvalue())
+    write_atomically(json_path, dumps(table))
+    return csv_path, json_path
+
+
+def shipped_task(task: str) -> str:
+    """The task whose finished runs the kit has: this one, or else `digits`."""
+    return task if (SHIPPED / f"{task}.jsonl").exists() else "digits"
+
+
+def shipped(task: str = "digits") -> Runs:
+    """The finished runs on a task that ship with the kit (see `shipped_task`)."""
+    return lines(SHIPPED / f"{task}.jsonl")
+
+
+def shipped_on(task: str = "digits") -> dict[str, Any]:
+    """What the shipped runs were trained on, as in a run's `identity`: task, data, backbone, and Python's version."""
+    return next(line["task"] for line in reversed(read_lines(SHIPPED / f"{task}.jsonl")) if "curve" not in line)

@@ -1,0 +1,73 @@
+"""The grid that the lessons draw: every method at the defaults but for one setting, several seeds each.
+
+    python -m lalora_kit.trial.grid                       # all of it: about 600 runs of some seconds
+    python -m lalora_kit.trial.grid --axis learning_rate --seeds 0 1
+
+A second call goes on where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from lalora_kit.methods import METHODS
+from lalora_kit.methods.controls import CONTROLS, PASSED
+from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, find, made_with
+
+FILE = Path(__file__).parent / "assets" / "grid.jsonl"
+COMMAND = "python -m lalora_kit.trial.grid"
+SEEDS = (0, 1, 2, 3, 4)
+RATE = "learning_rate"
+AXES: dict[str, tuple[float, ...]] = {
+    "learning_rate": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+    "epsilon": (1.0, 3.0, 8.0, math.inf),
+    "rank": (1, 4, 16),
+    "clients": (2, 8, 32),
+}
+#: name of a line in the picture -> (method, factor of the adapter's learning rate)
+SERIES: dict[str, tuple[str, float]] = {
+    **{name: (name, 1.0) for name in (*METHODS, *CONTROLS)},
+    f"la-lora-nofilter × {PASSED}": ("la-lora-nofilter", PASSED),
+    "dp-lora × 0.71": ("dp-lora", 0.71),
+    "dp-lora × 0.5": ("dp-lora", 0.5),
+}
+
+
+def cell(series: str, axis: str, value: float, seed: int) -> Cell:
+    """The run behind one point of a line. A method that trains no factor has one for all adapter rates."""
+    method, factor = SERIES[series]
+    values = {name: getattr(DEFAULTS, name) for name in AXES}
+    if find(method).trained_in(1, DEFAULTS.local_steps) or axis != RATE:
+        values[axis] = value
+    values[RATE] = round(factor * values[RATE], 9)
+    return Cell(method=method, seed=seed, **values)
+
+
+def cells(axes: Iterable[str], series: Iterable[str], seeds: Iterable[int]) -> list[Cell]:
+    """All runs asked for, each once, seed by seed, so that a grid cut short has every point at least once."""
+    wanted = [cell(name, axis, x, seed) for seed in seeds for axis in axes for name in series for x in AXES[axis]]
+    return list(dict.fromkeys(wanted))
+
+
+def load(path: Path = FILE) -> dict[Cell, list[float]]:
+    """Accuracy after each round, of every run that is done."""
+    return curves(path)
+
+
+def main() -> None:
+    """Run what is missing of the grid, or of the part asked for."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Run what is missing of the grid of the lessons.")
+    parser.add_argument("--axis", nargs="+", choices=list(AXES), default=list(AXES))
+    parser.add_argument("--series", nargs="+", choices=list(SERIES), default=list(SERIES), metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=FILE)
+    options = parser.parse_args()
+    ensure(cells(options.axis, options.series, options.seeds), made_with(COMMAND), options.out, options.workers)
+
+
+if __name__ == "__main__":
+    main()

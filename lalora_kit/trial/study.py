@@ -1,0 +1,198 @@
+"""Trials: one training run for each point of a study, kept in a JSON-lines file that a second call adds to.
+
+The grid of lesson 04, the claims and the comparisons are all made of such runs. Each is appended as soon as it ends.
+A line that says what a call was made with (versions, machine, task, settings) comes before its runs.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from lalora_kit.base.files import append_line, dumps, read_lines, write_atomically
+from lalora_kit.privacy.identity import digest
+from lalora_kit.methods import METHODS, Method, find_method
+from lalora_kit.methods.controls import CONTROLS
+from lalora_kit.methods.own import MARK, content_of
+from lalora_kit.settings import Settings
+
+if TYPE_CHECKING:
+    from lalora_kit.records import Round
+    from lalora_kit.tasks import Task
+
+DEFAULTS = Settings()
+VARIED = ("learning_rate", "epsilon", "rank", "clients")
+HEAD_RATE = "head_learning_rate"
+CONTENT = "method_sha256"
+PROBES = ("coupling", "lambda_factors", "lambda_weights", "moved")
+EVALUATED = 128  # test samples behind each probe
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a run varies; everything else is at the defaults. Infinite ε is written as null.
+
+    `method` is a name of `METHODS` or of the controls, or `file.py:NAME` for a `Method` of one's own. The head's rate
+    is written only where it is not the default.
+    """
+
+    method: str
+    learning_rate: float
+    epsilon: float
+    rank: int
+    clients: int
+    seed: int
+    head_learning_rate: float = DEFAULTS.head_learning_rate
+
+    @property
+    def settings(self) -> Settings:
+        """The run's settings."""
+        return Settings(**{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE)})
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready mapping."""
+        values = {**asdict(self), "epsilon": self.epsilon if math.isfinite(self.epsilon) else None}
+        if self.head_learning_rate == DEFAULTS.head_learning_rate:
+            del values[HEAD_RATE]
+        return values
+
+
+def find(method: str) -> Method:
+    """A method or a control by its name, or one's own by `file.py:NAME`; see `find_method`."""
+    return CONTROLS.get(method) or find_method(method)
+
+
+def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
+    """One run, as a line of the file; the worker keeps to one thread, so that two of them share two cores."""
+    import torch
+
+    from lalora_kit.federated import federated_rounds
+    from lalora_kit.tasks import load_task
+
+    torch.set_num_threads(1)
+    started, loaded = time.perf_counter(), load_task(task)
+    method = find(run.method)
+    records = list(federated_rounds(loaded, method, run.settings))
+    return {
+        **run.to_json(),
+        **({CONTENT: method.source["sha256"]} if method.source else {}),
+        "curve": [round(r.accuracy, 4) for r in records],
+        "noise_multiplier": round(records[-1].noise_multiplier, 4),
+        **(probes(loaded, records) if probe else {}),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
+    """The lessons' diagnostics of a finished run, on the first test samples (public); null where undefined.
+
+    coupling: c_W of clean gradients, mean over the models after each round. lambda_factors, lambda_weights: λ_max of
+    the last model in both spaces. moved: ‖s·B·A‖ of the last model over all layers, how far it has come.
+    """
+    import numpy as np
+    import torch
+
+    from lalora_kit.lessons.coupling import coupling
+    from lalora_kit.lessons.gradients import mean_gradient
+    from lalora_kit.engine.persample import Engine
+    from lalora_kit.lessons.sharpness import FACTORS, WEIGHTS, sharpness
+
+    last = records[-1].adapter
+    engine = Engine(task, last.scale, max_samples=64)
+    seen = task.test.select(torch.arange(min(EVALUATED, len(task.test))))
+    cosines = [coupling(r.adapter, mean_gradient(engine, r.adapter, seen)).pooled.weight for r in records]
+    defined = [value for value in cosines if math.isfinite(value)]
+    largest = {
+        name: sharpness(engine, last, seen, space=space, generator=np.random.default_rng(0), smallest=False).largest
+        for name, space in (("lambda_factors", FACTORS), ("lambda_weights", WEIGHTS))
+    }
+    moved = math.sqrt(sum(float(product.square().sum()) for product in last.products().values()))
+    values = {"coupling": statistics.fmean(defined) if defined else math.nan, **largest, "moved": moved}
+    return {name: round(value, 5) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def made_with(command: str, task: str = "digits") -> dict[str, Any]:
+    """Versions, machine, data, backbone and settings: what runs depend on; its digest is named in each of them."""
+    from lalora_kit.federated import federated_rounds
+    from lalora_kit.tasks import load_task
+
+    quick = Settings(rounds=1, clients=1, epsilon=math.inf, seed=0)
+    [first] = federated_rounds(load_task(task), METHODS["head-only"], quick)
+    made = {
+        "command": command,
+        "task": {
+            name: value
+            for name, value in first.state.identity.items()
+            if name in ("task", "data", "backbone", "trains") or name.startswith("notes.")
+        },
+        "settings": {name: value for name, value in DEFAULTS.to_json().items() if name not in (*VARIED, "seed")},
+        "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+    }
+    return {"made": digest(made), **made}
+
+
+def lines(path: Path) -> dict[Cell, dict[str, Any]]:
+    """Every run that is done, by its cell; the newest where there are two.
+
+    A run of a method of one's own counts only if its file still says what it said then: another content is another
+    method, and is run anew.
+    """
+    names = [field.name for field in fields(Cell)]
+    kept = [{HEAD_RATE: DEFAULTS.head_learning_rate, **line} for line in read_lines(path) if "curve" in line]
+    present = {name: content_of(name) for name in {line["method"] for line in kept} if MARK in name}
+    kept = [line for line in kept if line["method"] not in present or line.get(CONTENT) == present[line["method"]]]
+    values: list[dict[str, Any]] = [{n: math.inf if line[n] is None else line[n] for n in names} for line in kept]
+    return {Cell(**value): line for value, line in zip(values, kept, strict=True)}
+
+
+def curves(path: Path) -> dict[Cell, list[float]]:
+    """Accuracy after each round, of every run that is done."""
+    return {cell: line["curve"] for cell, line in lines(path).items()}
+
+
+def ensure(
+    wanted: Iterable[Cell],
+    made: dict[str, Any],
+    path: Path,
+    workers: int,
+    *,
+    probe: bool = False,
+    report: Callable[[int, int], None] | None = None,
+) -> None:
+    """Run what is missing, keeping each result as it comes; `report(done, of)` follows it in place of a bar.
+
+    Raises:
+        ValueError: if the file holds runs on another task or at other defaults.
+    """
+    before = read_lines(path)
+    if path.exists():  # a last line that was cut short would spoil the next one
+        write_atomically(path, "".join(dumps(kept).replace("\n", "") + "\n" for kept in before))
+    for name in ("task", "settings"):
+        if any(kept[name] != made[name] for kept in before if name in kept):
+            raise ValueError(f"{path} was made with another {name}; its runs do not compare; delete it to start anew")
+    have = lines(path)
+    done = {cell for cell, line in have.items() if not probe or PROBES[0] in line}
+    missing = [cell for cell in dict.fromkeys(wanted) if cell not in done]
+    if missing and made["made"] not in {kept["made"] for kept in before}:
+        append_line(path, made)
+    work = partial(train, task=made["task"]["task"], probe=probe)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(work, cell) for cell in missing]
+        for count, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), disable=not jobs or report is not None)):
+            append_line(path, {**job.result(), "made": made["made"]})
+            if report is not None:
+                report(count + 1, len(jobs))

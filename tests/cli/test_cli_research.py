@@ -1,0 +1,75 @@
+"""The researcher's commands, as a shell would call them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from lalora_kit.trial import claim_runs
+from lalora_kit.cli import research as cli_research
+from lalora_kit.trial.claims import CLAIMS
+from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
+from tests.test_cli import lalora
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["compare", "a", "b", "--epsilon", "1", "3", "--seeds", "5"],
+         ["compare", "a", "b", "--epsilon", "1", "--epsilon", "3", "--seeds", "5"]),
+        (["compare", "--epsilon", "1", "--json", "a"], ["compare", "--epsilon", "1", "--json", "a"]),
+        (["claims", "--rates", "1", "2", "--json"], ["claims", "--rates", "1", "--rates", "2", "--json"]),
+        (["train", "--epsilon", "1", "3"], ["train", "--epsilon", "1", "3"]),
+        ([], []),
+    ],
+)  # fmt: skip
+def test_several_values_in_one_go(given, read):
+    assert cli_research.spread(given) == read
+
+
+def test_reported_seeds_chose_no_rate():
+    assert cli_research.reported(5) == [0, 1, 2, 3, 4]
+    assert len(cli_research.reported(9)) == 9 and not set(cli_research.reported(9)) & set(TUNING_SEEDS)
+
+
+def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(claim_runs, "run_claims", lambda out, *, task, **_: asked.append((str(out), task)) or [])
+    monkeypatch.setattr(claim_runs, "write_tables", lambda out, *_: (out, out))
+    monkeypatch.setattr(cli_research, "finish", lambda *_: None)
+    runner = CliRunner()
+    for arguments in (["claims"], ["compare", "la-lora", "dp-lora"], ["claims", "--out", "mine"]):
+        for task in ("digits", "stdlib-docs"):
+            done = runner.invoke(cli_research.app, [*arguments, "--task", task])
+            assert done.exit_code == 0, done.output
+    folders = ["runs/claims", "runs/claims-stdlib-docs", "runs/compare", "runs/compare-stdlib-docs", "mine", "mine"]
+    assert asked == list(zip(folders, ["digits", "stdlib-docs"] * 3, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "la-lora"], "two or more"),
+        (["compare", "la-lora", "lo-lora"], "la-lora"),
+        (["compare", "la-lora", "nowhere.py:MINE"], "nowhere.py"),
+        (["claims", "--task", "digit"], "digits"),
+        (["claims", "--seeds", "1"], "2"),
+        (["claims", "--rates", "0.5", "0"], "a grid to choose from"),
+        (["compare", "la-lora", "dp-lora", "--rates", "0.5"], "a grid to choose from"),
+    ],
+)
+def test_bad_input_is_one_sentence(arguments, words, tmp_path):
+    done = lalora(*arguments, "--out", str(tmp_path))
+    assert done.returncode == 2 and done.stdout == "" and words in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
+    rows = judge({}, CLAIMS[:2])
+    files = claim_runs.write_tables(tmp_path, rows, [], (0.5, 1.0))
+    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=False)
+    printed = capsys.readouterr().out
+    assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed
+    assert "rates 0.5, 1; best rate at an end of them: none" in printed
+    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=True)
+    assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]

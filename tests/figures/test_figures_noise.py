@@ -1,0 +1,61 @@
+"""Figures of noise: what is zero is left out of a log axis, and the live panel always has the same traces."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from lalora_kit.figures import common as figures
+from lalora_kit.figures import noise as figures_noise
+from lalora_kit.lessons.amplification import expected_noise, fresh_layer, sampled_noise
+from lalora_kit.figures.noise import NoiseView
+
+LAYER = fresh_layer(6, 5, 2, np.random.default_rng(0))
+CURVE = [(t, expected_noise(LAYER, t)) for t in (0.01, 0.1, 1.0)]
+
+
+def view(noise: float = 0.1, crossing: float = 0.5) -> NoiseView:
+    at = (noise, expected_noise(LAYER, noise))
+    return NoiseView(3.0, 2, 8, False, CURVE, crossing, at, at, [(1, 0.1), (2, 0.2)], [(1, 0.2), (2, 0.1)])
+
+
+def test_no_term_borrows_a_methods_colour():
+    assert not {colour for _, colour, *_ in figures_noise.TERMS.values()} & {
+        colour for colour, *_ in figures.LOOKS.values()
+    }
+
+
+def test_disturbance_figure_leaves_out_what_is_zero_and_draws_the_rest():
+    drawn = [(0.1, sampled_noise(LAYER, 0.1, draws=3, generator=np.random.default_rng(1)))]
+    figure = figures_noise.disturbance_figure(CURVE, "N_B·N_A", crossing=0.5, sampled=drawn, marks={"here": (0.1, 1.0)})
+    assert figure.layout.title.text == "N<sub>B</sub>·N<sub>A</sub>"
+    lines = {trace.name: trace for trace in figure.data if trace.mode == "lines"}
+    assert len(lines) == 5 and not lines["B·N<sub>A</sub>"].x  # B is zero
+    assert lines["N<sub>B</sub>·N<sub>A</sub>"].y == tuple(energy.sizes.cross for _, energy in CURVE)
+    assert figure.data[-1].x == (0.1,) and figure.layout.annotations[0].x == pytest.approx(math.log10(0.5))
+
+
+def test_growth_and_averaging_figures_draw_what_they_are_given():
+    growth = figures_noise.growth_figure({"dp-lora": [1.0, 2.0], "ffa-lora": [0.0, 0.0]}, "a finding")
+    assert [trace.y for trace in growth.data] == [(1.0, 2.0), (0.0, 0.0)]
+    points = {kind: [(1, 1.0), (4, 0.5)] for kind in ("factors", "products")}
+    averaging = figures_noise.averaging_figure(points, points, "a finding")
+    assert len(averaging.data) == 4 and averaging.layout.xaxis.tickvals == (1, 4)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 2.0])
+@pytest.mark.parametrize("crossing", [0.5, math.nan])
+def test_noise_figure_always_has_the_same_traces(noise, crossing):
+    figure = figures_noise.noise_figure(view(noise, crossing))
+    assert len(figure.data) == 11
+    assert len(figure.data[5].x) == (noise > 0) and len(figure.data[7].x) == 2 * math.isfinite(crossing)
+    json.loads(figure.to_json())
+    for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2"):
+        assert figure.layout[axis].title.text
+
+
+def test_the_title_says_which_is_louder():
+    assert "quieter" in figures_noise.noise_title(view(0.01))
+    assert "louder" in figures_noise.noise_title(view(5.0))
+    assert "no privacy" in figures_noise.noise_title(view(0.0))

@@ -1,0 +1,314 @@
+"""The house rules that code can check: who imports what, what a notebook looks like, what must agree."""
+
+import ast
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from io import StringIO
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "lalora_kit"
+FILES = sorted(PACKAGE.rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+MOST_LINES = 260
+
+# A file imports only from rows above its own; files of one folder are one row.
+ORDER = [
+    *(
+        "files",
+        "network",
+        "checks",
+        "settings",
+        "tasks",
+        "partition",
+        "adapters",
+        "persample",
+        "memory",
+        "privacy",
+        "methods",
+    ),
+    *(
+        "madeup",
+        "unsound",
+        "onepass",
+        "tryout",
+        "soundcheck",
+        "records",
+        "origins",
+        "fingerprint",
+        "identity",
+        "limits",
+        "adapterfile",
+        "plan",
+        "forecast",
+        "local",
+        "federated",
+        "statefile",
+        "spent",
+        "checkpoint",
+        "statement",
+        "results",
+        "yardsticks",
+    ),
+    *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
+    *("lesson", "answers", "lens", "trials", "grid", "effects", "ablation", "claims", "verdicts", "claim_runs"),
+    *("background", "live", "panels"),
+    *("figures", "figures_training", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"),
+    *(
+        "figures_rate",
+        "figures_claims",
+        "figures_privacy",
+        "panel_text",
+        "panel",
+        "widgets",
+        "noise_panel",
+        "rate_panel",
+        "claims_panel",
+        "privacy_panel",
+    ),
+    *(
+        "kernel",
+        "parameters",
+        "execute",
+        "pages",
+        "book",
+        "sweep",
+        "handout",
+        "reports",
+        "drift",
+        "explorer",
+        "pool",
+        "figures_pool",
+    ),
+    *("doctor", "presets", "scale", "figures_scale", "meter"),
+    *("streams", "welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
+]
+
+FIGURES = {
+    "figures",
+    *(
+        f"figures_{of}"
+        for of in (
+            "training",
+            "coupling",
+            "sharpness",
+            "noise",
+            "ablation",
+            "rate",
+            "claims",
+            "privacy",
+            "pool",
+            "scale",
+        )
+    ),
+}
+
+# Packages that only the rows named here may import; torch and numpy are free.
+OUTSIDE = {
+    "timm": {"tasks", "assets"},
+    "transformers": {"tasks", "assets"},
+    "tokenizers": {"tasks", "assets"},
+    "datasets": {"tasks"},
+    "sklearn": {"tasks", "assets", "results"},
+    "peft": {"adapters"},
+    "opacus": {"privacy"},
+    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "privacy_panel", "widgets", "pages"},
+    "ipywidgets": {"panel", "widgets", "meter", "noise_panel", "rate_panel", "claims_panel", "privacy_panel"},
+    "papermill": {"execute", "parameters"},
+    "nbconvert": {"pages"},
+    "typer": {"cli", "cli_research", "cli_tools", "cli_own"},
+}
+LIGHT = ("__init__", "settings", "cli", "cli_research", "cli_tools", "cli_own")
+
+
+def row(path):
+    """The row of ORDER that a file of the package belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(tree):
+    """Dotted names that a syntax tree imports, those of `from package import module` included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_upward(path):
+    own = row(path)
+    if own == "__init__":
+        return  # it names everything, lazily
+    assert own in ORDER, f"{own} has no place in the order of imports; give it one in ORDER"
+    for name in imported(parsed(path)):
+        if name.split(".")[0] == "lalora_kit":
+            other = name.split(".")[1]
+            assert other in ORDER, f"{name}: import it from its own file, not from the package"
+            assert ORDER.index(other) <= ORDER.index(own), f"{own} imports {other}, which stands below it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_outside_packages_stay_in_their_files(path):
+    for name in imported(parsed(path)):
+        allowed = OUTSIDE.get(name.split(".")[0])
+        assert allowed is None or row(path) in allowed, f"{name} belongs to {allowed}"
+
+
+def test_importing_the_package_is_light():
+    names = [name for name in LIGHT if (PACKAGE / f"{name}.py").exists()]
+    modules = ", ".join("lalora_kit" if name == "__init__" else f"lalora_kit.{name}" for name in names)
+    code = f"import sys, {modules}; print({{'torch', 'numpy'}} & set(sys.modules) or 'light')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "light"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_are_short(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{lines} lines; split it by subject"
+
+
+def is_method(node):
+    """`method`, `something.method`, or the name of either."""
+    if isinstance(node, ast.Attribute) and node.attr == "name":
+        node = node.value
+    return getattr(node, "id", getattr(node, "attr", None)) == "method"
+
+
+def is_fixed(node):
+    """A string, several of them, or a constant such as LA_LORA or METHODS["la-lora"]."""
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(is_fixed(element) for element in node.elts)
+    if isinstance(node, ast.Subscript):
+        node = node.value
+    text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return text or (isinstance(node, ast.Name) and node.id.isupper())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_branches_on_a_method(path):
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            wrong = any(map(is_method, sides)) and any(map(is_fixed, sides))
+            assert not wrong, f"line {node.lineno}: a method is a value; give it a hook"
+        assert not (isinstance(node, ast.Match) and is_method(node.subject)), f"line {node.lineno}"
+
+
+def test_the_rule_on_branches_sees_what_it_forbids():
+    bad = (
+        "method.name == 'la-lora'",
+        "method == LA_LORA",
+        "run.method.name in ('a', 'b')",
+        "method is METHODS['a']",
+    )
+    good = ("saved.method.name != method.name", "name == 'la-lora'", "method is None")
+    for code in (*bad, *good):
+        sides = [ast.parse(code).body[0].value.left, *ast.parse(code).body[0].value.comparators]
+        assert (any(map(is_method, sides)) and any(map(is_fixed, sides))) is (code in bad), code
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_are_committed_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None, "clear all outputs"
+            assert len(cell.source.splitlines()) <= 30
+        assert not {"papermill", "execution", "ExecuteTime"} & set(cell.metadata)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_have_one_cell_of_parameters(path):
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1, "exactly one cell is tagged `parameters`"
+    commented = {
+        token.start[0]
+        for token in tokenize.generate_tokens(StringIO(tagged[0].source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    for statement in ast.parse(tagged[0].source).body:
+        assert isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        ast.literal_eval(statement.value)
+        assert statement.lineno == statement.end_lineno and statement.lineno in commented
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebooks_can_be_drawn_without_network(path):
+    from lalora_kit.book.pages import markdown_html
+
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert cells[0].source.startswith("# "), "the first cell begins with the title"
+    for cell in cells:
+        html = markdown_html(cell.source)
+        failed = re.search(r'<code class="failed">(.*?)</code>', html)
+        assert not failed, f"the pages cannot draw {failed and failed[1]}"
+        assert not re.search(r'<(img|script|link|iframe)[^>]*(src|href)="(https?:)?//', html)
+
+
+def required():
+    """Names and lower bounds of what a plain installation needs."""
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    return dict(line.split(">=") for line in project["dependencies"])
+
+
+@pytest.mark.parametrize("name", ["environment.yml", "binder/environment.yml"])
+def test_conda_asks_for_what_pyproject_asks_for(name):
+    environment = yaml.safe_load((ROOT / name).read_text())
+    lines = [line for line in environment["dependencies"] if isinstance(line, str)]
+    versions = [line for line in lines if line.startswith("python=")]
+    assert environment["channels"] == ["conda-forge"] and len(versions) == 1
+    assert tuple(map(int, versions[0].removeprefix("python=").split("."))) >= (3, 11)
+    stated = dict(line.split(">=") for line in lines if ">=" in line)
+    torch = stated.pop("pytorch-cpu" if name.startswith("binder") else "pytorch")
+    assert {"torch": torch, **stated} == required()
+
+
+def test_binder_installs_the_kit():
+    script = ROOT / "binder" / "postBuild"
+    assert script.stat().st_mode & 0o111 and "-e ." in script.read_text()
+
+
+def test_version_and_licence_are_the_same_everywhere():
+    from lalora_kit import __version__
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == citation["version"] == __version__
+    assert citation["license"] in project["license"].split(" AND ")  # the software's; the text's is the other one
+    assert all((ROOT / name).is_file() for name in project["license-files"])
+    assert "Typing :: Typed" in project["classifiers"] and (PACKAGE / "py.typed").is_file()
+
+
+def test_the_readme_holds_the_two_commands():
+    """A reader starts with them, and `.ci/run` runs them as they stand there."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert lines.count("python -m pip install -e . && lalora walkthrough") == 1
+    assert lines.count("python -m pip install -e '.[test]' && python -m pytest") == 1
+
+
+def test_the_result_has_one_mimetype():
+    """Named twice, for reading a result must not load torch, nor showing one papermill."""
+    from lalora_kit.book import execute
+    from lalora_kit.lessons import lesson
+
+    assert execute.RESULT_MIME == lesson.RESULT_MIME

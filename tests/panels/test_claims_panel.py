@@ -1,0 +1,79 @@
+"""The forest plot and its panel: what is drawn is what was judged, under as many seeds as the slider says."""
+
+import json
+
+import pytest
+
+from lalora_kit.lessons import lesson
+from lalora_kit.trial.claims import CLAIMS
+from lalora_kit.panels.claims import ClaimsPanel
+from lalora_kit.figures.claims import forest_figure, parts, verdict_look
+from lalora_kit.trial.verdicts import STILL, TOO_FEW, judge
+from tests.test_claims import made_up, wobble
+
+
+@pytest.fixture(scope="module")
+def runs():
+    found = made_up(lambda c: 0.5 + 0.1 * (c.method == "la-lora") + wobble(c), CLAIMS)
+    probed = {"coupling": 0.05, "lambda_factors": 40.0, "lambda_weights": 300.0}
+    return {c: {**line, **{k: v * (1 + wobble(c)) for k, v in probed.items()}} for c, line in found.items()}
+
+
+@pytest.fixture
+def panel(runs):
+    panel = ClaimsPanel(runs, mode="live")
+    yield panel
+    panel.keep.cancel()
+
+
+def test_every_claim_has_a_place_and_its_effect_is_drawn(runs):
+    rows = judge(runs)
+    figure = forest_figure(rows, "best", 5)
+    groups = parts(rows)
+    assert sum(map(len, groups)) == len(CLAIMS)
+    for part, effects in zip(groups, figure.data[1::4], strict=True):
+        assert list(effects.x) == pytest.approx([row.best.mean for row in part])
+        assert list(effects.marker.color) == [verdict_look(row.verdict)[0] for row in part]
+    holds = sum(row.verdict == "holds" for row in rows)
+    assert holds >= 8 and figure.layout.title.text.startswith(f"{holds} of {len(CLAIMS)} hold")
+
+
+def test_each_verdict_has_a_look_of_its_own():
+    said = [
+        *("holds", "holds only at equal learning rate"),
+        *("the opposite holds", "the opposite holds only at equal learning rate"),
+        *("ruled out above 3", "no gain, and less than 2 lost or won", TOO_FEW, STILL),
+    ]
+    assert len({verdict_look(verdict) for verdict in said}) == len(said)
+
+
+def test_fewer_seeds_widen_what_cannot_be_seen(panel):
+    before = sum(panel.figure.data[0].x)
+    panel.controls["seeds"].value = 2
+    assert sum(panel.figure.data[0].x) > before and "2 seeds" in panel.figure.layout.title.text
+    effects = panel.figure.data[1].x
+    panel.controls["rates"].value = "equal"
+    assert panel.figure.data[1].x != effects
+    panel.buttons["Reset"].click()
+    assert panel.controls["seeds"].value == 5 and sum(panel.figure.data[0].x) == before
+
+
+@pytest.mark.parametrize("rates", ["best", "equal"])
+def test_the_widest_grey_zone_told_is_the_one_drawn(panel, rates):
+    panel.controls["rates"].value = rates
+    told = dict(panel.redraw({"seeds": 5, "rates": rates}).facts)["widest grey zone"]
+    assert told == f"±{max(panel.figure.data[0].x) / 2:.1f} points"
+
+
+def test_nothing_run_yet_is_drawn_as_nothing():
+    rows = judge({})
+    assert all(x is None for x in forest_figure(rows, "best", 5).data[1].x)
+    assert all(row.verdict == "too few seeds to say" for row in rows)
+
+
+def test_predictions_are_scored_where_both_sides_are_known(tmp_path):
+    path = tmp_path / "predictions.json"
+    assert lesson.scores(path) == []
+    kept = {"who wins?": {"choice": "a", "answer": "b"}, "open": {"choice": "a", "answer": None}, "x": {"answer": "b"}}
+    path.write_text(json.dumps(kept))
+    assert lesson.scores(path) == [("who wins?", "a", "b")]

@@ -1,0 +1,273 @@
+"""The claims on trial: the statistics against scipy, the rule on made-up runs, and the shipped table."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lalora_kit.trial import claim_runs
+from lalora_kit.trial import grid
+from lalora_kit.trial import study as trials
+from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
+from lalora_kit.trial.effects import LEVEL, together
+from lalora_kit.base.files import read_lines
+from lalora_kit.methods import METHODS
+from lalora_kit.trial.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, judge, rates_of, run_of, tuned
+from tests.fakes import free_runs
+
+PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
+
+
+def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
+    """Runs for all cells that the claims could ask for, from `accuracy(cell)`."""
+    arms = {arm for c in claims for arm in (*c.arms, c.control or c.other, "head-only")}
+    cells = {
+        run_of(arm, rate, epsilon, seed)
+        for arm in arms
+        for rate in rates_of()
+        for c in claims
+        for epsilon in c.epsilons
+        for seed in (*seeds, *TUNING_SEEDS)
+    }
+    return {cell: {"curve": [accuracy(cell)]} for cell in cells}
+
+
+def wobble(cell, spread=0.004, salt=1):
+    """A small number that only the run decides, by what these studies vary of it."""
+    varied = ("method", "learning_rate", "epsilon", "rank", "clients", "seed")
+    name = f"Cell({', '.join(f'{field}={getattr(cell, field)!r}' for field in varied)})"
+    return spread * np.random.default_rng([salt, *map(ord, name)]).standard_normal()
+
+
+def test_an_effect_is_scipys_paired_test():
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 2, 7), rng.normal(0, 2, 7)
+    [found], expected = together([list(one - other)]), stats.ttest_rel(one, other)
+    interval = expected.confidence_interval(0.95)
+    assert (found.p, found.low, found.high) == pytest.approx((expected.pvalue, interval.low, interval.high))
+    wide = together([list(one - other), *([[1.0, 2.0]] * 18)])[0]
+    interval = expected.confidence_interval(1 - 0.05 / 19)
+    assert (wide.p, wide.low, wide.high) == pytest.approx((19 * expected.pvalue, interval.low, interval.high))
+    assert (found.seeds, found.among, wide.among) == (7, 1, 19)
+
+
+@pytest.mark.parametrize(("seeds", "among"), [(20, 1), (5, 1), (5, 19), (3, 3)])
+def test_what_can_be_detected_is_detected_four_times_in_five(seeds, among):
+    spread = np.arange(seeds) - np.mean(range(seeds))
+    unit = list(spread / np.std(spread, ddof=1))  # where the standard deviation is 1
+    size = together([unit] * among)[0].detectable
+    drawn = np.random.default_rng(1).normal(size, 1, (2000, seeds))
+    found = stats.ttest_1samp(drawn, 0, axis=1).pvalue < LEVEL / among
+    assert 0.76 < np.mean(found) < 0.84
+
+
+@pytest.mark.parametrize(("values", "figures"), [([], 0), ([1.0], 1), ([math.nan, 2.0], 1)])
+def test_too_few_seeds_have_no_interval(values, figures):
+    [found] = together([values])
+    assert found.seeds == figures and math.isnan(found.p) and math.isnan(found.low) and not found.still
+
+
+def test_the_same_difference_in_every_seed_is_no_evidence():
+    for values in ([2.0, 2.0], [0.0, 0.0], [100 * (0.52 - 0.5), 100 * (0.72 - 0.7)]):
+        [found] = together([values])
+        assert found.still and math.isnan(found.p) and math.isnan(found.low) and math.isnan(found.detectable)
+
+
+def test_what_could_not_be_tested_counts_in_the_family():
+    alone = stats.ttest_1samp([1.0, 2.0, 4.0], 0).pvalue
+    assert [e.among for e in together([[1.0, 2.0, 4.0], [], [1.0, 1.0]])] == [3, 3, 3]
+    assert together([[1.0, 2.0, 4.0], [], [1.0, 1.0]])[0].p == pytest.approx(3 * alone)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [
+        (lambda c: 0.5 + 0.1 * (c.method == "la-lora") + wobble(c), "holds"),
+        # The other is as good at a lower rate: a lead at the default rate is no more than a smaller step.
+        (
+            lambda c: 0.6 - 0.2 * (c.method == "dp-lora" and c.learning_rate > 0.3) + wobble(c),
+            "holds only at equal learning rate",
+        ),
+        (lambda c: 0.5 + wobble(c), "ruled out above"),
+        (lambda c: 0.5 + wobble(c, 0.15), "too few seeds to say"),
+        (lambda c: 0.5 - 0.05 * (c.method == "la-lora") + wobble(c), "the opposite holds"),
+        (
+            lambda c: 0.5 + 0.1 * (c.method == "dp-lora" and c.learning_rate == EQUAL) + wobble(c),
+            "the opposite holds",
+        ),
+        (lambda c: 0.5 + 0.1 * (c.method == "la-lora"), "no verdict: the same difference in every seed"),
+    ],
+)
+def test_the_rule(accuracy, verdict):
+    [row] = judge(made_up(accuracy), [PLAIN])
+    assert row.verdict.startswith(verdict), row
+
+
+def test_no_claim_holds_where_there_is_nothing():
+    """The chance that any of 12 rows holds on noise is 5 % at most: 15 of 300 expected, 28 is p < 0.002."""
+    rng, false = np.random.default_rng(3), 0
+    claims = [replace(PLAIN, key=str(i), epsilon=float(i + 1)) for i in range(12)]
+    cells = list(made_up(lambda c: 0.0, claims))
+    for _ in range(300):
+        runs = {c: {"curve": [x]} for c, x in zip(cells, rng.normal(0.5, 0.03, len(cells)), strict=True)}
+        false += any(row.verdict == "holds" for row in judge(runs, claims))
+    assert false <= 28
+
+
+def test_rates_are_chosen_on_seeds_that_are_not_reported():
+    runs = made_up(lambda c: 0.5 + 0.1 * (c.learning_rate == 1.0) * (c.seed in TUNING_SEEDS))
+    assert tuned(runs, "dp-lora", 3, rates_of()) == 1.0
+    spoiled = {c: {"curve": [0.9]} if c.seed in SEEDS and c.learning_rate == 2 else line for c, line in runs.items()}
+    assert tuned(spoiled, "dp-lora", 3, rates_of()) == 1.0
+    del spoiled[run_of("dp-lora", 2.0, 3, TUNING_SEEDS[0])]
+    assert math.isnan(tuned(spoiled, "dp-lora", 3, rates_of())), "a grid with a hole chooses nothing"
+
+
+def test_a_growth_takes_off_the_other_epsilon():
+    claim = replace(PLAIN, epsilon=1, less=3.0)
+    lead = {1: 0.09, 3: 0.02}
+    [row] = judge(made_up(lambda c: 0.5 + lead[c.epsilon] * (c.method == "la-lora"), [claim]), [claim])
+    assert row.equal.mean == pytest.approx(7)
+
+
+def test_a_probe_counts_only_where_both_runs_have_it():
+    claim = replace(PLAIN, unit=COSINE, control=None)
+    runs = made_up(lambda c: 0.5, [claim])
+    [row] = judge(runs, [claim])
+    assert row.equal.seeds == 0 and row.verdict == "too few seeds to say"
+    probed = {c: {**line, "coupling": 0.1 + 0.2 * (c.method == "la-lora")} for c, line in runs.items()}
+    assert judge(probed, [claim])[0].equal.mean == pytest.approx(0.2)
+    lambdas = {c: {**line, "lambda_factors": 50 if c.method == "la-lora" else 100} for c, line in probed.items()}
+    assert judge(lambdas, [replace(claim, unit=FACTOR)])[0].equal.mean == pytest.approx(math.log(2))
+
+
+def test_claims_name_methods_that_exist_and_have_keys_of_their_own():
+    assert len({claim.key for claim in CLAIMS}) == len(CLAIMS)
+    known = {*METHODS, "la-lora-permuted"}
+    for claim in CLAIMS:
+        assert {arm.partition(" × ")[0] for arm in (*claim.arms, claim.control or claim.one)} <= known
+
+
+def test_exact_statements_are_what_the_algebra_says():
+    found = {statement.key: statement.verdict for statement in exact_claims(local_steps=4)}
+    assert found == {"cross-step": "holds", "cross-never": "contradicted", "cross-less": "holds"}
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Runs in this process that cost nothing, and what they say they were made with; the cells that were run."""
+    made = {"made": "m", "settings": {}, "versions": {}}
+    monkeypatch.setattr(
+        claim_runs, "made_with", lambda command, task: {**made, "task": {"task": task}, "command": command}
+    )
+    return free_runs(monkeypatch, lambda cell: {"curve": [round(0.5 + wobble(cell), 4)]})
+
+
+def test_all_claims_from_no_runs_to_tables_and_again(inline, monkeypatch, tmp_path):
+    monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
+    rows = claim_runs.run_claims(tmp_path)
+    assert len(rows) == len(CLAIMS) and all(row.best.seeds == len(SEEDS) for row in rows)
+    assert not any(math.isnan(row.head_only) for row in rows)
+    count = len(inline)
+    claim_runs.run_claims(tmp_path)
+    assert len(inline) == count, "a second call has nothing left to do"
+    as_csv, as_json = claim_runs.write_tables(tmp_path, rows, exact_claims(), rates_of())
+    table = list(csv.DictReader(as_csv.read_text().splitlines()))
+    kept = json.loads(as_json.read_text())
+    assert [line["key"] for line in table] == [row["key"] for row in kept["rows"]]
+    assert kept["rates"] == list(rates_of())
+    assert len(table) == len(CLAIMS) + 3 and kept["made"][0]["command"] == "lalora claims"
+
+
+def test_runs_of_the_grid_are_not_made_twice(inline, monkeypatch, tmp_path):
+    cell = run_of("la-lora", EQUAL, 3, 0)
+    held = {**cell.to_json(), "curve": [0.77], "made": "g"}
+    agreeing = {"made": "g", "task": {"task": "digits"}, "settings": {}, "versions": {}}
+    shipped = tmp_path / "grid.jsonl"
+    shipped.write_text("".join(json.dumps(line) + "\n" for line in (agreeing, held)))
+    monkeypatch.setattr(grid, "FILE", shipped)
+    claim_runs.run_claims(tmp_path / "out", claims=[PLAIN])
+    assert cell not in inline and trials.curves(tmp_path / "out" / "claims.jsonl")[cell] == [0.77]
+    shipped.write_text(json.dumps({**agreeing, "settings": {"rounds": 3}}) + "\n" + json.dumps(held) + "\n")
+    claim_runs.run_claims(tmp_path / "other", claims=[PLAIN])
+    assert cell in inline
+
+
+def test_another_task_takes_nothing_from_the_grid_of_digits_and_has_a_file_of_its_own(inline, monkeypatch, tmp_path):
+    cell = run_of("la-lora", EQUAL, 3, 0)
+    head = {"made": "g", "task": {"task": "digits"}, "settings": {}, "versions": {}}
+    shipped = tmp_path / "grid.jsonl"
+    shipped.write_text(json.dumps(head) + "\n" + json.dumps({**cell.to_json(), "curve": [0.77], "made": "g"}) + "\n")
+    monkeypatch.setattr(grid, "FILE", shipped)
+    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
+    assert cell in inline and row.best.seeds == len(SEEDS)
+    made = [line for line in read_lines(tmp_path / "docs" / "claims.jsonl") if "curve" not in line]
+    assert [line["task"] for line in made] == [{"task": "stdlib-docs"}]
+    claim_runs.run_claims(tmp_path / "digits", claims=[PLAIN])
+    with pytest.raises(ValueError, match="made with another task"):
+        claim_runs.run_claims(tmp_path / "digits", claims=[PLAIN], task="stdlib-docs")
+
+
+@pytest.mark.parametrize("seeds", [[0, 6], []])
+def test_a_seed_that_chose_the_rates_may_not_judge_them(seeds, tmp_path):
+    with pytest.raises(ValueError, match="chose the rates"):
+        claim_runs.run_claims(tmp_path, seeds=seeds)
+
+
+@pytest.mark.parametrize("methods", [["la-lora"], ["la-lora", "la-lora"], ["la-lora", "lo-lara"]])
+def test_a_comparison_needs_two_methods_that_exist(methods):
+    with pytest.raises(ValueError, match=r"two or more|lo-lara"):
+        claim_runs.comparison(methods, [3.0])
+
+
+@pytest.mark.parametrize("task", sorted(RATES))
+def test_the_shipped_table_is_what_the_shipped_runs_say(task):
+    rows = claim_runs.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
+    kept = json.loads((claim_runs.SHIPPED / f"{task}.json").read_text())
+    assert [row["verdict"] for row in kept["rows"]] == [row["verdict"] for row in rows]
+    for ours, theirs in zip(rows, kept["rows"], strict=True):
+        for key, value in ours.items():
+            assert value == (pytest.approx(theirs[key], rel=1e-4) if isinstance(value, float) else theirs[key])
+    assert kept["rates"] == list(rates_of(task)) and kept["made"][-1]["task"]["task"] == task
+    assert all(row["best_seeds"] == len(SEEDS) for row in kept["rows"] if "best_seeds" in row)
+
+
+@pytest.mark.parametrize("task", sorted(RATES))
+def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    units = {"points of accuracy": "", "c_W": " (c_W)"}
+    for row in judge(claim_runs.shipped(task), rates=rates_of(task)):
+        claim, digits = row.claim, 1 if row.claim.unit is POINTS else 2
+        best, equal = (
+            f"{e.mean:+.{digits}f} [{e.low:+.{digits}f}, {e.high:+.{digits}f}]" for e in (row.best, row.equal)
+        )
+        paper = "–" if claim.paper is None else f"{claim.paper:+.{digits}f}"
+        text = claim.text + units.get(claim.unit.name, " (ln of the ratio)")
+        assert f"| {text} | {paper} | {best} | {equal} | **{row.verdict}** |" in readme
+
+
+def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_end(inline, tmp_path):
+    assert rates_of("stdlib-docs") != rates_of() and rates_of("cifar100") == rates_of()
+    assert rates_of("stdlib-docs-by-module") == rates_of("stdlib-docs"), "the same data, split otherwise"
+    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
+    assert {cell.learning_rate for cell in inline} >= set(rates_of("stdlib-docs"))
+    inline.clear()
+    [row] = claim_runs.run_claims(tmp_path / "own", claims=[PLAIN], task="stdlib-docs", rates=[4, 3])
+    assert {cell.learning_rate for cell in inline if cell.seed in TUNING_SEEDS} == {3, 4}
+    assert set(row.rates) <= {3, 4}, "a grid of two rates is all ends"
+    assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3", "dp-lora at ε=3"]
+    assert claim_runs.at_an_end([row], (1, 3, 4, 9)) == []
+    [row] = claim_runs.run_claims(tmp_path / "bare", claims=[replace(PLAIN, other="head-only")], rates=[4, 3])
+    assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3"], "without an adapter a rate means nothing"
+
+
+@pytest.mark.parametrize("rates", [[], [1.0], [2.0, 2.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [1.0, math.nan]])
+def test_what_is_no_grid_is_refused_before_any_run(rates, inline, tmp_path):
+    with pytest.raises(ValueError, match="a grid to choose from"):
+        claim_runs.run_claims(tmp_path / "none", rates=rates)
+    assert not inline and not (tmp_path / "none").exists()
