@@ -11,21 +11,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lalora_kit.runs.adapterfile import load_adapter
-    from lalora_kit.engine.adapters import Adapter
     from lalora_kit.auditing.attack import AuditResult, audit
+    from lalora_kit.engine.adapters import Adapter
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import METHODS, Method
     from lalora_kit.privacy import BudgetExceeded, Ledger
     from lalora_kit.records import Round, RunState
+    from lalora_kit.runs.adapterfile import load_adapter
     from lalora_kit.settings import Settings
     from lalora_kit.tasks import TASKS, Task, load_task
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Adapter": "adapters",
-    "AuditResult": "auditing",
+    "Adapter": "engine.adapters",
+    "AuditResult": "auditing.attack",
     "BudgetExceeded": "privacy",
     "Ledger": "privacy",
     "METHODS": "methods",
@@ -35,9 +35,9 @@ _HOME = {
     "Settings": "settings",
     "TASKS": "tasks",
     "Task": "tasks",
-    "audit": "auditing",
+    "audit": "auditing.attack",
     "federated_rounds": "federated",
-    "load_adapter": "adapterfile",
+    "load_adapter": "runs.adapterfile",
     "load_task": "tasks",
 }
 

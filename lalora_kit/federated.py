@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
+from lalora_kit.engine.persample import Engine
 from lalora_kit.local import Observer, Optimisers, Step, mean_norms, mean_teaching, private_step
 from lalora_kit.methods import Method
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
+from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
-from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.tasks import Task
 
 

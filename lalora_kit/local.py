@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
 from lalora_kit.records import Teaching

@@ -16,18 +16,27 @@ import numpy as np
 import torch
 
 from lalora_kit.engine.adapters import Adapter, create
-from lalora_kit.privacy.identity import computed_by, device_name, digest, identity_of, machine_of, moved, moves_of, randomness
 from lalora_kit.engine.limits import check_device, check_fits, check_rank, check_room, check_steps
 from lalora_kit.engine.memory import chunk_for
 from lalora_kit.methods import Method
-from lalora_kit.tasks.partition import Shards, partition
 from lalora_kit.privacy import Ledger, Release, Streams, composed_epsilon, noise_multiplier
 from lalora_kit.privacy.accounting import Composition
+from lalora_kit.privacy.identity import (
+    computed_by,
+    device_name,
+    digest,
+    identity_of,
+    machine_of,
+    moved,
+    moves_of,
+    randomness,
+)
 from lalora_kit.privacy.mechanism import generator_of
+from lalora_kit.privacy.soundcheck import check_sound
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
-from lalora_kit.privacy.soundcheck import check_sound
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.partition import Shards, partition
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,17 +1,36 @@
-"""Shared by all tests: Hypothesis without deadlines and from a fixed seed; GPU tests skip aloud without a GPU."""
+"""Shared by all tests: one thread a worker, Hypothesis without deadlines and from a fixed seed, and which are quick."""
+
+import os
+from pathlib import Path
+
+# Before torch is imported, and for every process that a test starts: two threads a worker would only wait in turns.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
 from hypothesis import settings
 
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
 # A busy machine is no reason to fail, and a failure must come back on the next run: no deadline, fixed seed.
 settings.register_profile("lalora", deadline=None, derandomize=True, database=None)
 settings.load_profile("lalora")
 
+HERE = Path(__file__).resolve().parent
+QUICK = {"base", "core", "engine", "methods", "privacy", "house"}  # rooms; what is marked `slow` there is not quick
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
+    gpu = torch.cuda.is_available()
     for item in items:
-        if "gpu" in item.keywords:
+        if item.path.relative_to(HERE).parts[0] in QUICK and "slow" not in item.keywords:
+            item.add_marker(pytest.mark.quick)
+        if "gpu" in item.keywords and not gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device: the core was not repeated on a GPU"))
+
+
+def pytest_report_header() -> str:
+    from tests.house.test_layout import MOST_CORE, core_lines
+
+    counted = core_lines()
+    return f"the core: {sum(counted.values())} lines of at most {MOST_CORE}: {counted}"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lalora_kit.trial import study as trials
 from lalora_kit.records import SEED_KNOWN, Round
+from lalora_kit.trial import study as trials
 from lalora_kit.trial.study import Cell
 
 

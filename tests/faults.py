@@ -19,11 +19,11 @@ from scipy import stats
 from torch import Tensor
 
 from lalora_kit import federated, local
-from lalora_kit.engine.adapters import stack
 from lalora_kit.auditing.attack import AuditResult, audit
+from lalora_kit.engine.adapters import stack
+from lalora_kit.engine.persample import Engine, LoraLinear
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
-from lalora_kit.engine.persample import Engine, LoraLinear
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger, Streams
 from lalora_kit.tasks import Split, Task

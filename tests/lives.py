@@ -25,8 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.methods import METHODS
+from lalora_kit.runs.checkpoint import save_rounds
 from tests.tiny import FAST, linear_task
 
 TASK, METHOD = linear_task(), METHODS["la-lora"]

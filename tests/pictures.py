@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 TAKEN, SHOWN = ROOT / "build/screenshots/00_start_here-3-done.png", ROOT / "notebooks/images/live_panel.png"
 
 

@@ -21,9 +21,9 @@ import numpy as np
 from lalora_kit.auditing.bounds import fewest_trials, lower_bound
 from lalora_kit.auditing.canaries import Server, ordinary_task, with_canaries
 from lalora_kit.base.checks import counting, number, require
+from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import Method
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, Streams
 from lalora_kit.records import Round, finite_or_null

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key, stack
-from lalora_kit.methods import Method
-from lalora_kit.tasks.partition import Shards
 from lalora_kit.engine.persample import Engine
+from lalora_kit.methods import Method
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.tasks import Split, Task
+from lalora_kit.tasks.partition import Shards
 
 FEATURES, CLASSES, HELD = 8, 2, 8  # inputs (and width), labels, samples a client
 LENGTH = 10.0  # of the canary: its gradient is several times C, so that it is clipped to C and no shorter

@@ -9,11 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.trial import grid
-from lalora_kit.figures.ablation import AXIS_NAMES, place, series_look
 from lalora_kit.base.files import make_folder
-from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.book.pages import fill, get_plotlyjs
+from lalora_kit.figures.ablation import AXIS_NAMES, place, series_look
+from lalora_kit.lessons.lesson import epsilon_text
+from lalora_kit.trial import grid
 from lalora_kit.trial.study import DEFAULTS
 
 SHOWN_FIRST = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")

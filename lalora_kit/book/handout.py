@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.book.notebooks import made_with
-from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun
 from lalora_kit.base.files import make_folder
+from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun
+from lalora_kit.book.notebooks import made_with
 from lalora_kit.book.pages import fill, page, readable_size, title_and_line
 from lalora_kit.book.sweep import Job, run
 

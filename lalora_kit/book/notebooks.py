@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lalora_kit.book.execute import NotebookRun, run_notebook
 from lalora_kit.base.files import make_folder, write_atomically
+from lalora_kit.book.execute import NotebookRun, run_notebook
 from lalora_kit.book.pages import page, readable_size, write_index
 from lalora_kit.book.parameters import check_parameters, read_notebook
 
@@ -46,7 +46,7 @@ def notebooks_dir() -> Path:
 
     Raises ValueError where there is neither.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "notebooks", package.parent / "notebooks"):
         if any(folder.glob("*.ipynb")):
             return folder
@@ -80,7 +80,7 @@ def copy_notebooks(out_dir: Path, *, keep: bool = False) -> list[Path]:
 
 def first_notebook() -> Path:
     """What `lab` opens: the first notebook of a clone; of an installed package, in a copy that a reader may change."""
-    if notebooks_dir().parent != Path(__file__).resolve().parent:
+    if notebooks_dir().parent != Path(__file__).resolve().parents[1]:
         return min(notebooks_dir().glob("*.ipynb"))
     return copy_notebooks(Path(COPIES), keep=True)[0]
 

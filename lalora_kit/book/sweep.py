@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from lalora_kit.book.notebooks import notebooks_dir
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun, run_notebook
+from lalora_kit.book.notebooks import notebooks_dir
 from lalora_kit.book.pages import readable_size
 from lalora_kit.book.parameters import check_parameters, parameters_of
 from lalora_kit.settings import Settings

@@ -15,11 +15,11 @@ from typing import Annotated, Any
 
 import typer
 
+from lalora_kit.base.machine import ran_out
 from lalora_kit.cli import own as cli_own
 from lalora_kit.cli import research as cli_research
-from lalora_kit.cli import tools as cli_tools
 from lalora_kit.cli import streams
-from lalora_kit.engine.memory import ran_out
+from lalora_kit.cli import tools as cli_tools
 from lalora_kit.settings import Settings
 
 app = typer.Typer(
@@ -118,10 +118,10 @@ def train(
 
 def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:
     """Load, train, and print a line a round."""
-    from lalora_kit.runs.checkpoint import load, save_rounds
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import find_method
     from lalora_kit.privacy.soundcheck import about_trial
+    from lalora_kit.runs.checkpoint import load, save_rounds
     from lalora_kit.tasks import OWN, load_source, placed
 
     given = placed(given)

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.engine.memory import available_memory
+from lalora_kit.base.machine import available_memory, bf16_in_hardware
 from lalora_kit.base.network import PATIENCE, answers, hub_address
 
 OLDEST_PYTHON = (3, 11)
@@ -129,18 +129,6 @@ def torch_and_gpu() -> Iterator[Finding]:
         of = torch.cuda.get_device_properties(index)
         yield Finding("GPU", f"{of.name}, {of.total_memory / 1e9:.1f} GB, CUDA {torch.version.cuda}")
     yield Finding("bf16", f"in hardware: {'yes' if bf16_in_hardware('cuda') else 'no'} (GPU)")
-
-
-def bf16_in_hardware(device: str) -> bool:
-    """Whether a device ("cpu", "cuda", "cuda:1") multiplies bf16 itself; of a CPU Linux tells, elsewhere it is no."""
-    if device.startswith("cuda"):
-        cuda = importlib.import_module("torch").cuda
-        return cuda.is_available() and cuda.is_bf16_supported(including_emulation=False)
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
 
 
 def memory(available: int) -> Finding:

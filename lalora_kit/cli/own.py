@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lalora_kit.runs.forecast import Forecast
     from lalora_kit.methods import Method
+    from lalora_kit.runs.forecast import Forecast
     from lalora_kit.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -52,8 +52,8 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Tell each site's noise and signal-to-noise at ε from the sizes alone, before any data are touched."""
-    from lalora_kit.runs.forecast import forecast, trained_numbers
     from lalora_kit.methods import find_method
+    from lalora_kit.runs.forecast import forecast, trained_numbers
     from lalora_kit.settings import Settings
     from lalora_kit.tasks.own.reader import SHIPPED, without_weights
 
@@ -85,8 +85,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
-    from lalora_kit.runs import results
-    from lalora_kit.runs import yardsticks
+    from lalora_kit.runs import results, yardsticks
     from lalora_kit.runs.spent import open_account
 
     run = results.open_run(directory, None if method is None else same_method(method, directory))
@@ -117,8 +116,8 @@ def report(
 
 def same_method(given: str, directory: Path) -> Method:
     """The method that is named, if the run in `directory` is of it."""
-    from lalora_kit.runs.checkpoint import read_about
     from lalora_kit.methods import find_method
+    from lalora_kit.runs.checkpoint import read_about
 
     method, name = find_method(given), read_about(directory)[1].name
     if method.name != name:

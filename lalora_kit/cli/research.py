@@ -151,8 +151,8 @@ def finish(
     rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool
 ) -> None:
     """Print the table, which best rates a wider grid might better, and where it is kept."""
-    from lalora_kit.trial.claim_runs import as_records, at_an_end
     from lalora_kit.records import SEED_KNOWN
+    from lalora_kit.trial.claim_runs import as_records, at_an_end
 
     if as_json:
         typer.echo(json.dumps(as_records(rows, exact)))

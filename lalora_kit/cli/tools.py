@@ -144,10 +144,9 @@ def ci(
     """
     import tempfile
 
-    from lalora_kit.book import notebooks as book
-    from lalora_kit.book import reports
-    from lalora_kit.book import sweep
     from lalora_kit.base.files import make_folder, write_named
+    from lalora_kit.book import notebooks as book
+    from lalora_kit.book import reports, sweep
 
     jobs = sweep.plan(context.args, own_options(context))
     made, done = book.made_with(), []
@@ -205,8 +204,8 @@ def pool(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")] = False,
 ) -> None:
     """Pool a class's executed notebooks, one seed a student, into one plot with its mean and interval."""
-    from lalora_kit.figures.pool import pooled_figure
     from lalora_kit.base.files import make_folder
+    from lalora_kit.figures.pool import pooled_figure
     from lalora_kit.trial.pool import pool
 
     pooled = pool(handed_in, figure)

@@ -6,12 +6,12 @@ of two that is chosen once, and a resume keeps it (`lalora_kit.plan`).
 
 from __future__ import annotations
 
-import importlib
 import math
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lalora_kit.base.machine import available_memory
 
 if TYPE_CHECKING:
     import torch
@@ -19,35 +19,10 @@ if TYPE_CHECKING:
     from lalora_kit.engine.adapters import Adapter
     from lalora_kit.tasks import Task
 
-CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
 SHARE = 0.5  # of the free memory that a chunk may take
 EVALUATED = 512  # samples that are evaluated at once where nothing bounds them
 #: What a step needs at its peak over what it keeps for its backward pass; measured by `tests.benchmarks.scale`.
 PEAK = 2.0
-
-
-def ran_out(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, and torch's on CUDA and on the CPU, which has no type."""
-    return isinstance(error, MemoryError) or any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
-    )
-
-
-def available_memory() -> int:
-    """Bytes that a new process can have, a container's own limit included; -1 where that cannot be told."""
-    try:
-        free = importlib.import_module("psutil").virtual_memory().available
-    except ImportError:
-        return -1
-    for limit, used in CGROUPS:
-        try:
-            free = min(free, int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue  # no such limit here: `max`, or no such file
-    return max(0, free)
 
 
 def free_bytes(device: torch.device) -> int:

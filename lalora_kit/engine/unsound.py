@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from lalora_kit.engine.memory import ran_out
+from lalora_kit.base.machine import ran_out
 from lalora_kit.tasks.online import first_line
 
 REMEDY = "leave that layer out of targets, or mend the model"

@@ -15,8 +15,8 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.lessons.amplification import NoiseEnergy, SampledNoise
 from lalora_kit.figures.common import NEUTRAL, TEMPLATE, epsilon_text, look, rounds_tick
+from lalora_kit.lessons.amplification import NoiseEnergy, SampledNoise
 
 #: term -> (label, colour, dash, width)
 TERMS: dict[str, tuple[str, str, str, float]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lalora_kit.figures.ablation import AXIS_NAMES, RATE, axis_ticks, head_line, head_look, moved, place, series_look
 from lalora_kit.figures.common import (
     ACCURACY,
     FAINT,
@@ -22,7 +23,6 @@ from lalora_kit.figures.common import (
     rounds_tick,
     seeds,
 )
-from lalora_kit.figures.ablation import AXIS_NAMES, RATE, axis_ticks, head_line, head_look, moved, place, series_look
 
 
 @dataclass(frozen=True)

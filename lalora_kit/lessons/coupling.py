@@ -5,7 +5,7 @@ that no source at hand defines, and their shapes differ; so three cosines are co
 G = ∂L/∂W, ∇_A = s·Bᵀ·G `(r, n)` and ∇_B = s·G·Aᵀ `(m, r)`. Gradients are mappings `("A" | "B", layer) -> tensor`.
 
 All functions are pure, compute in float64, and give NaN where a quantity is undefined, never 0. What they
-read from clean gradients is not private: for lessons, not for release (`lalora_kit.lessons.gradients` takes both kinds).
+read from clean gradients is not private: for lessons, not for release (`gradients` takes both kinds).
 """
 
 from __future__ import annotations

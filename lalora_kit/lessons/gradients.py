@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key, stack
-from lalora_kit.local import split_by_key
 from lalora_kit.engine.persample import Engine
+from lalora_kit.local import split_by_key
 from lalora_kit.privacy import clipped_sum, gaussian
 from lalora_kit.tasks import Split
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.runs.checkpoint import read_about, save_rounds
 from lalora_kit.methods import Method
-from lalora_kit.runs.presets import Preset, combined, find_preset
 from lalora_kit.records import Round
+from lalora_kit.runs.checkpoint import read_about, save_rounds
+from lalora_kit.runs.presets import Preset, combined, find_preset
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task, load_source, load_task
 from lalora_kit.tasks.online import Unread

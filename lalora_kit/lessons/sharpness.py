@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gradients import prepared
 from lalora_kit.lessons.hessian import Loss, Sharpness, hessian_product, lanczos
-from lalora_kit.engine.persample import Engine
 from lalora_kit.tasks import Split
 
 #: The spaces by name: what is moved.

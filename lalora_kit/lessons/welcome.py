@@ -7,8 +7,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-from lalora_kit.cli import doctor
-from lalora_kit.engine.memory import available_memory
+from lalora_kit.base.machine import available_memory, bf16_in_hardware
 from lalora_kit.base.network import answers, hub_address
 
 PATIENCE = 1.0  # seconds that the network has to answer
@@ -25,7 +24,7 @@ def here() -> None:
     """Turn third-party widgets on where they are off, and say in one line what was found."""
     where = place()
     if where == "Colab":
-        from google.colab import output  # type: ignore[import-not-found]
+        from google.colab import output  # type: ignore[import-not-found, import-untyped]
 
         output.enable_custom_widget_manager()
     print(found(where))
@@ -37,7 +36,7 @@ def found(where: str) -> str:
 
     cuda = torch.cuda.is_available()
     device = f"GPU {torch.cuda.get_device_name()}" if cuda else f"{os.cpu_count()} CPU cores"
-    native = doctor.bf16_in_hardware("cuda" if cuda else "cpu")
+    native = bf16_in_hardware("cuda" if cuda else "cpu")
     hub = hub_address()
     parts = [
         f"lalora-kit {version('lalora-kit')} on {where}",

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit.trial.claims import CLAIMS, Claim
 from lalora_kit.figures.claims import MODES, forest_data, forest_figure, forest_title
 from lalora_kit.panels.panel import Panel, Shown, Values
+from lalora_kit.trial.claims import CLAIMS, Claim
 from lalora_kit.trial.verdicts import SEEDS, Grid, Row, Runs, judge, rates_of
 
 LABELS = {"best": "each at its best rate", "equal": "equal rate"}

@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lalora_kit.engine.adapters import Adapter
+from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.coupling import Coupling, coupling, half_steps, promised_move
 from lalora_kit.lessons.gradients import Gradients, noised_gradient
 from lalora_kit.lessons.lens import Lens, Seen
 from lalora_kit.lessons.lesson import schedule_cost
+from lalora_kit.lessons.sharpness import Line, loss_along
 from lalora_kit.methods import Method
-from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import Streams
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
-from lalora_kit.lessons.sharpness import Line, loss_along
 from lalora_kit.tasks import Split, Task
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.federated import federated_rounds
 from lalora_kit.lessons.lens import ACCURACY, Lens, Seen
 from lalora_kit.lessons.lesson import Outlook, epsilon_text, outlook
 from lalora_kit.methods import Method
+from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings

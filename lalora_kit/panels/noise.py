@@ -13,14 +13,14 @@ from dataclasses import replace
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit.figures import noise as figures_noise
 from lalora_kit.engine.adapters import Adapter
-from lalora_kit.lessons.amplification import crossover, expected_noise
+from lalora_kit.figures import noise as figures_noise
 from lalora_kit.figures.noise import SWITCH, NoiseView
+from lalora_kit.lessons.amplification import crossover, expected_noise
 from lalora_kit.panels.panel import Panel, Shown, Values
+from lalora_kit.panels.widgets import slim, three_sliders
 from lalora_kit.privacy import safe_noise_multiplier
 from lalora_kit.settings import Settings
-from lalora_kit.panels.widgets import slim, three_sliders
 
 POINTS = 15  # of a line from one end of the axis to the other
 COUNTS = (1, 2, 4, 8, 16, 32, 64)

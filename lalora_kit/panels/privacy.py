@@ -11,15 +11,15 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.auditing.attack import CONFIDENCE, AuditResult, Rounds, audit, trials_needed
-from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.figures.privacy import PrivacyView, privacy_data, privacy_figure, privacy_title
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
+from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.panels.panel import Panel, Shown, Values
+from lalora_kit.panels.widgets import choice_slider, clients_slider, epsilon_slider
 from lalora_kit.plan import draw_schedule
 from lalora_kit.privacy import Streams, composed_epsilon, safe_noise_multiplier
 from lalora_kit.settings import Settings
-from lalora_kit.panels.widgets import choice_slider, clients_slider, epsilon_slider
 
 DELTAS = (1e-6, 1e-5, 1e-4, 1e-3)
 SHARES = (0.125, 0.25, 0.5, 0.75, 1.0)

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit.trial import ablation
 from lalora_kit.figures import rate as figures_rate
-from lalora_kit.trial import grid
 from lalora_kit.figures.rate import Dot, RateView
-from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.methods import Method
-from lalora_kit.panels.panel import LivePanel, Shown, Values
-from lalora_kit.settings import Settings
+from lalora_kit.panels.live import LiveTraining, title
+from lalora_kit.panels.live_panel import LivePanel
+from lalora_kit.panels.panel import Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
+from lalora_kit.settings import Settings
+from lalora_kit.trial import ablation, grid
 
 RATES = grid.AXES[grid.RATE]
 AXES = (("rate", grid.RATE), ("ε", "epsilon"), ("rank", "rank"), ("clients", "clients"))

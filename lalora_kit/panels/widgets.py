@@ -12,12 +12,13 @@ import ipywidgets as W
 import plotly.graph_objects as go
 from IPython.display import display
 
-from lalora_kit.trial import ablation
 from lalora_kit.figures import training as figures_training
 from lalora_kit.lessons import lesson
 from lalora_kit.lessons.lens import ACCURACY
 from lalora_kit.panels.live import LiveTraining
-from lalora_kit.panels.panel import LivePanel, Shown, Values, show_figure
+from lalora_kit.panels.live_panel import LivePanel
+from lalora_kit.panels.panel import Shown, Values, show_figure
+from lalora_kit.trial import ablation
 
 __all__ = [
     "TrainingPanel", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider", "reveal",

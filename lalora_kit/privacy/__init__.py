@@ -1,8 +1,8 @@
 """Privacy: calibrating the noise, drawing and clipping and noising, and recording what was released.
 
-The guarantee, per sample of one client (neighbours: that sample's gradient replaced by zero), rests on three
-files: `accounting` (ε from noise and back, through Opacus), `mechanism` (the only code that touches a
-sample's gradient before the noise) and `ledger` (what was released, from which the spent ε is computed).
+The guarantee rests on `accounting` (ε from noise and back, through Opacus), `mechanism` (draw, clip, noise), `ledger`
+(what was released), `identity` (what is a replay) and `soundcheck` (what is let in). Imports `base`, `tasks`, `engine`
+and `methods`. Read `mechanism` first: the only code that touches a sample's gradient before the noise.
 """
 
 from lalora_kit.privacy.accounting import (

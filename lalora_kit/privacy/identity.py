@@ -44,12 +44,12 @@ from torch import Tensor, nn
 
 from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
 from lalora_kit.methods import Method
-from lalora_kit.tasks.partition import Shards
 from lalora_kit.privacy import Streams
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.padding import trimmed
+from lalora_kit.tasks.partition import Shards
 
 #: Settings that say where and how a run is computed, not what is computed.
 PLACE = ("device", "precision", "max_samples", "teaching")

@@ -1,7 +1,7 @@
 """The door that every task passes before anything is charged: it is tried on two made-up samples.
 
 ε holds if each sample's gradient is its own and is clipped. So one sample, a short text where there are lengths,
-goes through the engine beside another one and alone; see `lalora_kit.engine.tryout`. What cannot be computed fails here,
+goes through the engine beside another one and alone; see `engine.tryout`. What cannot be computed fails here,
 before a release.
 """
 
@@ -15,16 +15,16 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from lalora_kit.tasks.madeup import longest
-from lalora_kit.methods import Method
 from lalora_kit.engine.onepass import Way
 from lalora_kit.engine.persample import check_backbone, linear_names
-from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task
-from lalora_kit.tasks.online import first_line
-from lalora_kit.tasks.padding import MASK, positions_of
 from lalora_kit.engine.tryout import SEED, try_out
 from lalora_kit.engine.unsound import Unsound
+from lalora_kit.methods import Method
+from lalora_kit.settings import Settings
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.madeup import longest
+from lalora_kit.tasks.online import first_line
+from lalora_kit.tasks.padding import MASK, positions_of
 
 LONG = 1.0  # seconds from which on the trial is told
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from lalora_kit.engine.adapters import Adapter, Key, create, defaults
 from lalora_kit.base.checks import counting, number, require, shown
 from lalora_kit.base.files import read_object
+from lalora_kit.engine.adapters import Adapter, Key, create, defaults
 from lalora_kit.engine.limits import check_fits, check_rank
 from lalora_kit.tasks import Task
 

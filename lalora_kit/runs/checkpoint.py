@@ -29,19 +29,19 @@ from typing import Any
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from lalora_kit.engine import adapters
 from lalora_kit.base.checks import shown
-from lalora_kit.federated import federated_rounds
 from lalora_kit.base.files import append_line, dumps, read_lines, read_object, sync, write_atomically
+from lalora_kit.engine import adapters
+from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS, Method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import FIELDS, check_content, load_again
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy.ledger import guarantee
 from lalora_kit.records import Round, RunState, is_record
-from lalora_kit.settings import Settings
 from lalora_kit.runs.spent import COST, LEDGER, Account, check_marks, open_account
 from lalora_kit.runs.statefile import SECRET, forget, read_state, write_state
+from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 

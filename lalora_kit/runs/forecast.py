@@ -18,8 +18,8 @@ from typing import Any
 
 from torch import nn
 
-from lalora_kit.engine.adapters import create
 from lalora_kit.base.checks import counting, require
+from lalora_kit.engine.adapters import create
 from lalora_kit.methods import Method
 from lalora_kit.plan import calibrate
 from lalora_kit.privacy import Streams, composed_epsilon

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lalora_kit.base.checks import near
-from lalora_kit.cli.doctor import bf16_in_hardware
+from lalora_kit.base.machine import bf16_in_hardware
 
 EPSILONS = (3.0, 2.0, 1.0)  # the paper's
 

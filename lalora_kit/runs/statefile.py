@@ -16,8 +16,8 @@ import safetensors
 import safetensors.torch
 import torch
 
-from lalora_kit.engine.adapters import Adapter
 from lalora_kit.base.files import beside, dumps, parse_object, read_object, sync, write_atomically
+from lalora_kit.engine.adapters import Adapter
 from lalora_kit.privacy import Streams
 from lalora_kit.privacy.mechanism import TOLD
 from lalora_kit.records import RunState, is_record

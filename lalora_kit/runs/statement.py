@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.runs.checkpoint import read_about
 from lalora_kit.base.files import read_object
 from lalora_kit.records import finite_or_null
+from lalora_kit.runs.checkpoint import read_about
 from lalora_kit.runs.spent import LEDGER, open_account
 
 Span = tuple[float, float]

@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from lalora_kit.runs.checkpoint import load, locked, save_rounds
 from lalora_kit.base.files import dumps, write_atomically
-from lalora_kit.privacy.identity import digest
 from lalora_kit.methods import METHODS, Method
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
+from lalora_kit.privacy.identity import digest
 from lalora_kit.records import finite_or_null
+from lalora_kit.runs.checkpoint import load, locked, save_rounds
 from lalora_kit.runs.results import Opened, Scores, predictions, row, scores, shown
-from lalora_kit.settings import Settings
 from lalora_kit.runs.spent import LEDGER, SITES, Spent, open_account, spent
+from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 HEAD_ONLY, POOLED = "head-only", "pooled, no privacy"

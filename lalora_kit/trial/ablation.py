@@ -11,11 +11,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lalora_kit.trial.effects import effect_at
-from lalora_kit.trial.grid import AXES, RATE, SEEDS, cell
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
+from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.grid import AXES, RATE, SEEDS, cell
 from lalora_kit.trial.study import DEFAULTS, VARIED, Cell
 
 Runs = Mapping[Cell, Sequence[float]]

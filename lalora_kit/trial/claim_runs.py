@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lalora_kit.base.files import append_line, dumps, make_folder, read_lines, write_atomically
 from lalora_kit.trial import grid
 from lalora_kit.trial.claims import CLAIMS, POINTS, Claim, Exact
-from lalora_kit.base.files import append_line, dumps, make_folder, read_lines, write_atomically
 from lalora_kit.trial.study import Cell, ensure, find, lines, made_with
 from lalora_kit.trial.verdicts import (
     EQUAL,
@@ -35,7 +35,7 @@ from lalora_kit.trial.verdicts import (
     tuned,
 )  # fmt: skip
 
-SHIPPED = Path(__file__).parent / "assets" / "claims"  # what `lalora claims` wrote, under the name of its task
+SHIPPED = Path(__file__).parent / "kept" / "claims"  # what `lalora claims` wrote, under the name of its task
 RUNS, TABLE = "claims.jsonl", "claims"
 SETTLES = "the paper's preset at this ε, 5 seeds a method, each at its best rate"
 Report = Callable[[int, int], None]

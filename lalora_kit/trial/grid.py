@@ -17,7 +17,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.methods.controls import CONTROLS, PASSED
 from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, find, made_with
 
-FILE = Path(__file__).parent / "assets" / "grid.jsonl"
+FILE = Path(__file__).parent / "kept" / "grid.jsonl"
 COMMAND = "python -m lalora_kit.trial.grid"
 SEEDS = (0, 1, 2, 3, 4)
 RATE = "learning_rate"

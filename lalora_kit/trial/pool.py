@@ -1,7 +1,7 @@
 """A class's runs in one plot: each student hands in an executed notebook of their own seed, and this pools them.
 
-An executed notebook holds its parameters and figures as one JSON result (`lalora_kit.lessons.lesson.result`); what is read
-here is that and nothing else, and no notebook is run.
+An executed notebook holds its parameters and figures as one JSON result (`lesson.result`); what is read here is that
+and nothing else, and no notebook is run.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.trial.effects import Effect, together
 from lalora_kit.lessons.lesson import RESULT_MIME
+from lalora_kit.trial.effects import Effect, together
 
 Values = dict[int, float]  # seed -> the figure
 

@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lalora_kit.base.files import append_line, dumps, read_lines, write_atomically
-from lalora_kit.privacy.identity import digest
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, content_of
+from lalora_kit.privacy.identity import digest
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
     import numpy as np
     import torch
 
+    from lalora_kit.engine.persample import Engine
     from lalora_kit.lessons.coupling import coupling
     from lalora_kit.lessons.gradients import mean_gradient
-    from lalora_kit.engine.persample import Engine
     from lalora_kit.lessons.sharpness import FACTORS, WEIGHTS, sharpness
 
     last = records[-1].adapter

@@ -7,7 +7,7 @@ For each row, seeds are paired (equal partition, draws and start):
   control that is a smaller step is the method itself, whose step is tuned. *control*: at the default rate, against
   what moves as little.
 - All these effects of a table are one family. Each has a t interval widened by Bonferroni's correction, so that all
-  intervals of the table are right at once in 95 of 100 such studies (`lalora_kit.trial.effects`). Table, figure and text
+  intervals of the table are right at once in 95 of 100 such studies (`effects`). Table, figure and text
   show these intervals, and the verdict is read off them alone: none can say what its interval denies.
 - **holds**: the interval at best lies above 0. **the opposite holds**: it lies below 0. **... only at equal learning
   rate**: the interval at best covers 0, and the one at equal rate does not. **ruled out above x**: neither, and x, the

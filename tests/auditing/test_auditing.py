@@ -14,12 +14,12 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 import lalora_kit
 from lalora_kit import local
-from lalora_kit.engine.adapters import stack
 from lalora_kit.auditing.attack import audit
 from lalora_kit.auditing.canaries import FEATURES, HELD, Server, canary, ordinary_task, with_canaries
+from lalora_kit.engine.adapters import stack
+from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import SEED_KNOWN

@@ -18,8 +18,8 @@ from lalora_kit.auditing.attack import audit
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Streams
 from tests import test_mechanism
+from tests.auditing.test_bounds import false_bounds
 from tests.faults import noise_is_as_released
-from tests.test_bounds import false_bounds
 
 TESTS: dict[str, tuple[Callable[[], object], str]] = {
     "noise std = σC/b": (test_mechanism.test_noise_of_a_step_without_gradients_has_std_sigma_C_over_b, "1e-11"),

@@ -30,10 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lalora_kit import load_task
-from lalora_kit.engine.adapters import Adapter, create, stack
-from lalora_kit.book.notebooks import made_with
-from lalora_kit.cli.doctor import bf16_in_hardware
 from lalora_kit.base.files import append_line
+from lalora_kit.base.machine import bf16_in_hardware
+from lalora_kit.book.notebooks import made_with
+from lalora_kit.engine.adapters import Adapter, create, stack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.tasks import Split, Task, logits

@@ -193,7 +193,8 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_run_leaves_no_kernel(tmp_path):
     path = write(tmp_path, "n.ipynb", HANG)
-    code = "import sys, pathlib; from lalora_kit.book.notebooks import *; run_notebook(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys; from pathlib import Path; from lalora_kit.book.execute import run_notebook; "
+    code += "run_notebook(*map(Path, sys.argv[1:]))"
     # A shell's background job starts with Ctrl-C ignored, and a child would inherit that.
     listening = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(

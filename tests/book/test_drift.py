@@ -6,8 +6,8 @@ import json
 import pytest
 
 from lalora_kit.book.drift import drift, read_report
-from tests.test_book import write
-from tests.test_cli import lalora
+from tests.book.test_book import write
+from tests.cli.test_cli import lalora
 
 TELLS = """from IPython.display import display
 record = {{"notebook": "n", "parameters": {{"epsilon": epsilon}}, "result": "done",

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from lalora_kit.trial import grid
-from lalora_kit.book.explorer import explorer
 from lalora_kit.base.files import append_line
-from tests.test_book import CHROMIUM, Loads
-from tests.test_cli import lalora
+from lalora_kit.book.explorer import explorer
+from lalora_kit.trial import grid
+from tests.book.test_book import CHROMIUM, Loads
+from tests.cli.test_cli import lalora
 
 
 def embedded(page):

@@ -7,7 +7,7 @@ import pytest
 
 from lalora_kit.book.handout import handout
 from lalora_kit.book.sweep import plan
-from tests.test_book import CHROMIUM, FIGURE, RESULT, Loads, write
+from tests.book.test_book import CHROMIUM, FIGURE, RESULT, Loads, write
 
 SAYS = (
     "Go on with [the next](02_next.ipynb#top), or [one that was not chosen](03_other.ipynb), or [out](https://a.org)."

@@ -8,10 +8,10 @@ import nbformat
 import papermill
 import pytest
 
-from lalora_kit.trial import claim_runs
 from lalora_kit.book.execute import RESULT_MIME, run_notebook
+from lalora_kit.trial import claim_runs
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 ELSEWHERE = {"epsilon": 1.7, "rank": 2, "clients": 3, "rounds": 2, "seed": 11}
 PLOTLY = "application/vnd.plotly.v1+json"
 MOST_BYTES, MOST_MEMORY = 2_000_000, 1_500_000_000
@@ -29,10 +29,14 @@ EXPECTED = {
     "06_claims_on_trial": (2, {"holds", "rows", "runs", "again", "epsilon_all_runs", "best_over-dp-lora-3"}),
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.notebooks,
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
+]
+EACH = [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
 
 
-@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module", params=EACH)
 def run(request, tmp_path_factory):
     """One run of a notebook, looked at by several tests."""
     parameters = {name: value for name, value in ELSEWHERE.items() if name in papermill.inspect_notebook(request.param)}

@@ -7,9 +7,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from lalora_kit.book import reports
-from lalora_kit.book import sweep
-from tests.test_book import RESULT, write
+from lalora_kit.book import reports, sweep
+from tests.book.test_book import RESULT, write
 
 
 def refused(monkeypatch, capsys, *arguments):
@@ -94,7 +93,7 @@ def test_what_cannot_run_is_refused_before_anything_runs(command, name, monkeypa
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
     """`lalora ci` on one notebook that fails at one of two ranks, with a message that XML cannot hold."""
-    from tests.test_cli import lalora
+    from tests.cli.test_cli import lalora
 
     folder = tmp_path_factory.mktemp("ci")
     broken = write(folder, "mine.ipynb", "assert rank < 9, f'rank {rank} \\x00 <&> is too much'", RESULT)

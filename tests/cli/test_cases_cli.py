@@ -116,8 +116,8 @@ def run(*arguments):
 def trained(tmp_path_factory):
     """A folder with a run of a method of one's own, stopped after its first of two rounds."""
     from lalora_kit import Settings
-    from lalora_kit.runs.checkpoint import save_rounds
     from lalora_kit.methods import find_method
+    from lalora_kit.runs.checkpoint import save_rounds
     from lalora_kit.tasks import load_source
 
     place = tmp_path_factory.mktemp("own")
@@ -196,8 +196,8 @@ def test_p12_code_that_comes_with_a_run_is_not_run_unasked(own):
 
 
 def test_p12_the_identity_differs_wherever_the_content_does(tmp_path):
-    from lalora_kit.privacy.identity import code_of
     from lalora_kit.methods import find_method
+    from lalora_kit.privacy.identity import code_of
 
     seen = set()
     for text in (MINE, MINE + "# changed\n", MINE.replace("B\n\ndef", "A as B\n\ndef")):
@@ -208,8 +208,8 @@ def test_p12_the_identity_differs_wherever_the_content_does(tmp_path):
 
 def test_p12_a_comparison_runs_another_content_anew(tmp_path):
     """The runs of what a file said before do not count, nor those of a content that was not kept."""
-    from lalora_kit.trial import study as trials
     from lalora_kit.base.files import append_line
+    from lalora_kit.trial import study as trials
 
     file = tmp_path / "mine.py"
     file.write_text(MINE, "utf-8")
@@ -507,7 +507,7 @@ def test_t16_no_help_speaks_of_pythons_none(capsys, monkeypatch):
     import sys
 
     from lalora_kit.cli import app as cli
-    from tests.test_workflows import COMMANDS
+    from tests.house.test_workflows import COMMANDS
 
     for command in COMMANDS:
         monkeypatch.setattr(sys, "argv", ["lalora", command, "--help"])

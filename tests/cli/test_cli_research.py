@@ -5,11 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from lalora_kit.trial import claim_runs
 from lalora_kit.cli import research as cli_research
+from lalora_kit.trial import claim_runs
 from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
-from tests.test_cli import lalora
+from tests.cli.test_cli import lalora
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lalora_kit.base import machine
 from lalora_kit.cli import doctor
-from lalora_kit.engine import memory
-from tests.test_cli import lalora
+from tests.cli.test_cli import lalora
 
 
 def test_a_machine_that_runs_the_tests_is_healthy_and_json_says_the_same():
@@ -91,8 +91,8 @@ def test_a_folder_that_cannot_be_written_is_found(tmp_path):
 def test_a_containers_limit_counts(monkeypatch, tmp_path):
     (tmp_path / "max").write_text("2000000000\n")
     (tmp_path / "current").write_text("1900000000\n")
-    free = memory.available_memory()
-    monkeypatch.setattr(memory, "CGROUPS", ((tmp_path / "max", tmp_path / "current"),))
-    assert memory.available_memory() == min(100_000_000, free) or free < 100_000_000
+    free = machine.available_memory()
+    monkeypatch.setattr(machine, "CGROUPS", ((tmp_path / "max", tmp_path / "current"),))
+    assert machine.available_memory() == min(100_000_000, free) or free < 100_000_000
     (tmp_path / "max").write_text("max\n")
-    assert memory.available_memory() > 100_000_000 or free < 200_000_000
+    assert machine.available_memory() > 100_000_000 or free < 200_000_000

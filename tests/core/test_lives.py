@@ -18,7 +18,7 @@ import pytest
 
 from tests import lives
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KILLS = 20
 
 

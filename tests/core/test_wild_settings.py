@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from lalora_kit import local
 from lalora_kit.engine.adapters import create
-from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Ledger, Streams
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.settings import Settings
 from tests.tiny import linear_task
 

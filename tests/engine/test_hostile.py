@@ -19,12 +19,12 @@ import torch
 
 from lalora_kit import local
 from lalora_kit.engine import adapters
-from lalora_kit.runs.adapterfile import load_adapter
-from lalora_kit.runs.checkpoint import load, save_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Ledger
+from lalora_kit.runs.adapterfile import load_adapter
+from lalora_kit.runs.checkpoint import load, save_rounds
 from lalora_kit.runs.statefile import checksum, read_state
-from tests.test_layout import FILES, PACKAGE, imported, parsed
+from tests.house.test_layout import FILES, PACKAGE, imported, parsed
 from tests.tiny import FAST, identical, linear_task, random_adapter
 
 TASK, METHOD = linear_task(), METHODS["la-lora"]

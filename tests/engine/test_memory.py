@@ -10,9 +10,9 @@ import torch
 
 from lalora_kit.engine import memory
 from lalora_kit.engine.adapters import create, stack
+from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from tests.tiny import ARCHITECTURES, FAST, distance, linear_task, task_of

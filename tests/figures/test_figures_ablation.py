@@ -6,9 +6,9 @@ import math
 import pytest
 
 from lalora_kit.figures import ablation as figures_ablation
-from lalora_kit.trial import grid
 from lalora_kit.figures.ablation import axes_figure, rates_figure
 from lalora_kit.methods import METHODS
+from lalora_kit.trial import grid
 
 LINES = {"la-lora": {0.5: [0.4, 0.6], 1.0: [0.7]}, "dp-lora × 0.5": {0.5: [0.3, 0.5], 1.0: [0.2, 0.2]}}
 HEAD = {0.5: [0.4, 0.5], 1.0: [0.4, 0.5]}

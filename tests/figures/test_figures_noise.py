@@ -8,8 +8,8 @@ import pytest
 
 from lalora_kit.figures import common as figures
 from lalora_kit.figures import noise as figures_noise
-from lalora_kit.lessons.amplification import expected_noise, fresh_layer, sampled_noise
 from lalora_kit.figures.noise import NoiseView
+from lalora_kit.lessons.amplification import expected_noise, fresh_layer, sampled_noise
 
 LAYER = fresh_layer(6, 5, 2, np.random.default_rng(0))
 CURVE = [(t, expected_noise(LAYER, t)) for t in (0.01, 0.1, 1.0)]

@@ -13,123 +13,46 @@ import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "lalora_kit"
 FILES = sorted(PACKAGE.rglob("*.py"))
+FOLDERS = sorted({path.parent for path in FILES})
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-MOST_LINES = 260
+MOST_LINES, MOST_FILES, MOST_ENTRIES, MOST_CORE = 220, 14, 22, 3000
 
-# A file imports only from rows above its own; files of one folder are one row.
-ORDER = [
-    *(
-        "files",
-        "network",
-        "checks",
-        "settings",
-        "tasks",
-        "partition",
-        "adapters",
-        "persample",
-        "memory",
-        "privacy",
-        "methods",
-    ),
-    *(
-        "madeup",
-        "unsound",
-        "onepass",
-        "tryout",
-        "soundcheck",
-        "records",
-        "origins",
-        "fingerprint",
-        "identity",
-        "limits",
-        "adapterfile",
-        "plan",
-        "forecast",
-        "local",
-        "federated",
-        "statefile",
-        "spent",
-        "checkpoint",
-        "statement",
-        "results",
-        "yardsticks",
-    ),
-    *("gradients", "coupling", "amplification", "hessian", "sharpness", "bounds", "canaries", "auditing"),
-    *("lesson", "answers", "lens", "trials", "grid", "effects", "ablation", "claims", "verdicts", "claim_runs"),
-    *("background", "live", "panels"),
-    *("figures", "figures_training", "figures_coupling", "figures_sharpness", "figures_noise", "figures_ablation"),
-    *(
-        "figures_rate",
-        "figures_claims",
-        "figures_privacy",
-        "panel_text",
-        "panel",
-        "widgets",
-        "noise_panel",
-        "rate_panel",
-        "claims_panel",
-        "privacy_panel",
-    ),
-    *(
-        "kernel",
-        "parameters",
-        "execute",
-        "pages",
-        "book",
-        "sweep",
-        "handout",
-        "reports",
-        "drift",
-        "explorer",
-        "pool",
-        "figures_pool",
-    ),
-    *("doctor", "presets", "scale", "figures_scale", "meter"),
-    *("streams", "welcome", "assets", "cli_research", "cli_tools", "cli_own", "cli", "__main__"),
-]
+# The rooms, from the ground up, and the five files of the algorithm among them: each imports only from its own and
+# from those before it.
+ROOMS = (
+    *("base", "settings", "tasks", "engine", "records", "methods", "privacy", "plan", "local", "federated"),
+    *("runs", "lessons", "auditing", "trial", "figures", "panels", "book", "cli", "__main__"),
+)
+CORE = ("engine", "privacy", "settings", "records", "plan", "local", "federated", "__init__", "__main__")
 
-FIGURES = {
-    "figures",
-    *(
-        f"figures_{of}"
-        for of in (
-            "training",
-            "coupling",
-            "sharpness",
-            "noise",
-            "ablation",
-            "rate",
-            "claims",
-            "privacy",
-            "pool",
-            "scale",
-        )
-    ),
-}
-
-# Packages that only the rows named here may import; torch and numpy are free.
+# Packages that only the rooms named here may import; torch and numpy are free.
 OUTSIDE = {
-    "timm": {"tasks", "assets"},
-    "transformers": {"tasks", "assets"},
-    "tokenizers": {"tasks", "assets"},
+    "timm": {"tasks"},
+    "transformers": {"tasks"},
+    "tokenizers": {"tasks"},
     "datasets": {"tasks"},
-    "sklearn": {"tasks", "assets", "results"},
-    "peft": {"adapters"},
+    "sklearn": {"tasks", "runs"},
+    "peft": {"engine"},
     "opacus": {"privacy"},
-    "plotly": {*FIGURES, "panel", "noise_panel", "rate_panel", "claims_panel", "privacy_panel", "widgets", "pages"},
-    "ipywidgets": {"panel", "widgets", "meter", "noise_panel", "rate_panel", "claims_panel", "privacy_panel"},
-    "papermill": {"execute", "parameters"},
-    "nbconvert": {"pages"},
-    "typer": {"cli", "cli_research", "cli_tools", "cli_own"},
+    "statsmodels": {"trial"},
+    "plotly": {"figures", "panels", "book"},
+    "ipywidgets": {"panels"},
+    "papermill": {"book"},
+    "nbconvert": {"book"},
+    "typer": {"cli"},
 }
-LIGHT = ("__init__", "settings", "cli", "cli_research", "cli_tools", "cli_own")
+LIGHT = (
+    "lalora_kit",
+    "lalora_kit.settings",
+    *(f"lalora_kit.cli.{path.stem}" for path in (PACKAGE / "cli").glob("*.py")),
+)
 
 
-def row(path):
-    """The row of ORDER that a file of the package belongs to."""
+def room(path):
+    """The room of ROOMS that a file of the package belongs to."""
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -147,38 +70,77 @@ def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def within(path):
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("path", FILES, ids=within)
 def test_imports_point_upward(path):
-    own = row(path)
+    own = room(path)
     if own == "__init__":
         return  # it names everything, lazily
-    assert own in ORDER, f"{own} has no place in the order of imports; give it one in ORDER"
+    assert own in ROOMS, f"{own} is no room; give it its place in ROOMS"
     for name in imported(parsed(path)):
         if name.split(".")[0] == "lalora_kit":
             other = name.split(".")[1]
-            assert other in ORDER, f"{name}: import it from its own file, not from the package"
-            assert ORDER.index(other) <= ORDER.index(own), f"{own} imports {other}, which stands below it"
+            assert other in ROOMS, f"{name}: import it from its own file, not from the package"
+            assert ROOMS.index(other) <= ROOMS.index(own), f"{own} imports {other}, which stands above it"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_outside_packages_stay_in_their_files(path):
+@pytest.mark.parametrize("path", FILES, ids=within)
+def test_outside_packages_stay_in_their_rooms(path):
     for name in imported(parsed(path)):
         allowed = OUTSIDE.get(name.split(".")[0])
-        assert allowed is None or row(path) in allowed, f"{name} belongs to {allowed}"
+        assert allowed is None or room(path) in allowed, f"{name} belongs to {allowed}"
 
 
 def test_importing_the_package_is_light():
-    names = [name for name in LIGHT if (PACKAGE / f"{name}.py").exists()]
-    modules = ", ".join("lalora_kit" if name == "__init__" else f"lalora_kit.{name}" for name in names)
-    code = f"import sys, {modules}; print({{'torch', 'numpy'}} & set(sys.modules) or 'light')"
+    code = f"import sys, {', '.join(LIGHT)}; print({{'torch', 'numpy'}} & set(sys.modules) or 'light')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "light"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def lines_of(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.parametrize("path", FILES, ids=within)
 def test_files_are_short(path):
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= MOST_LINES, f"{lines} lines; split it by subject"
+    assert lines_of(path) <= MOST_LINES, f"{lines_of(path)} lines; split it by subject"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=within)
+def test_rooms_are_small_and_say_what_they_are_for(folder):
+    """Three lines: what it is for, what it may import, what a newcomer reads first."""
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert len(files) <= MOST_FILES, f"{len(files)} files; a room that large is two"
+    if folder != PACKAGE:
+        said = ast.get_docstring(parsed(folder / "__init__.py")) or ""
+        assert "Import" in said and "Read `" in said, "say in three lines what it is for, imports, and reads first"
+        assert len(said.split("\n")) <= 5
+
+
+def test_the_top_is_one_screen():
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES, sorted(path.name for path in entries)
+    assert {room(path) for path in FILES} == {*ROOMS, "__init__"}
+
+
+def core_lines():
+    """Lines of each part of the core; every run of the tests begins by printing them."""
+    return {name: sum(lines_of(path) for path in FILES if room(path) == name) for name in CORE}
+
+
+def test_the_core_is_thin():
+    assert 0 < sum(core_lines().values()) <= MOST_CORE
+
+
+def test_the_page_of_the_rooms_names_them_all():
+    page = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    assert len(page.splitlines()) <= 60, "one screen"
+    assert all(f"[{name}" in page for name in ROOMS if name != "__main__")
+    for link in re.findall(r"\]\(([^)#:]+)\)", page):
+        assert (PACKAGE / link).exists(), link
 
 
 def is_method(node):
@@ -198,7 +160,7 @@ def is_fixed(node):
     return text or (isinstance(node, ast.Name) and node.id.isupper())
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=within)
 def test_nothing_branches_on_a_method(path):
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Compare):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTICE = (ROOT / "NOTICE").read_text(encoding="utf-8")
 CODE = {".py", ".ipynb", ".md", ".j2", ".css", ".yml", ".toml", ".typed"}  # the first two entries of NOTICE
 
@@ -28,7 +28,7 @@ def test_the_entries_name_files_that_are_there():
     named = [word for word in words if word.endswith((".safetensors", ".jsonl"))]
     assert named
     for name in named:
-        assert list((ROOT / "lalora_kit" / "assets").glob(Path(name).name)), name
+        assert list((ROOT / "lalora_kit").rglob(Path(name).name)), name
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from lalora_kit.federated import federated_rounds
 from lalora_kit.trial.study import find
 from tests.tiny import FAST, linear_task
 
-TEXT = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
+TEXT = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
 
 
 def test_the_core_in_a_few_lines(capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_the_notebooks_are_copied_out(installed, tmp_path):
 
 
 def test_walkthrough_and_lab_find_them(installed, tmp_path):
-    code = "from lalora_kit import book; print(book.notebooks_dir()); print(book.first_notebook().resolve())"
+    code = "from lalora_kit.book import notebooks as b; print(b.notebooks_dir()); print(b.first_notebook().resolve())"
     done = python(installed, tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
     within, opened = map(Path, done.stdout.splitlines())

@@ -16,7 +16,7 @@ from lalora_kit.book import sweep
 from lalora_kit.cli.app import app
 from tests import pins
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLE = ROOT / "notebooks" / "ci-example.yml"
 CONSTRAINTS = [ROOT / "tests" / name for name in ("constraints.txt", "colab-constraints.txt")]

@@ -10,7 +10,7 @@ import pytest
 
 from lalora_kit.lessons.answers import check, plain, sealed
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 #: What is right, and what a learner may well take for it.
 ANSWERS = {
     "00_start_here": ([2, "2.0"], [4, 0.5, 1, 16]),

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lalora_kit.engine.adapters import Adapter
+from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.coupling import coupling, cross_over_linear, half_steps, promised_move, staleness, stepped
 from lalora_kit.lessons.gradients import Gradients, mean_gradient, noised_gradient, one_layer
-from lalora_kit.engine.persample import Engine
 from tests.tiny import linear_task, random_adapter, task_of
 
 SEEDS = st.integers(0, 2**32 - 1)

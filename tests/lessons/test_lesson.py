@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lalora_kit import METHODS, Settings, load_task
-from lalora_kit.lessons import lesson
 from lalora_kit.book.execute import RESULT_MIME
+from lalora_kit.lessons import lesson
 from lalora_kit.privacy import noise_multiplier, safe_noise_multiplier
 
 SETTINGS = Settings(epsilon=3.0, rounds=2, clients=4)

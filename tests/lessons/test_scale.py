@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lalora_kit.lessons import scale
 from lalora_kit.federated import federated_rounds
 from lalora_kit.figures.scale import crowd_figure, owners_figure
-from lalora_kit.panels.meter import metered, told
-from lalora_kit.methods import METHODS
-from lalora_kit.runs.presets import PRESETS
+from lalora_kit.lessons import scale
 from lalora_kit.lessons.scale import at_scale, rounds_kept
+from lalora_kit.methods import METHODS
+from lalora_kit.panels.meter import metered, told
+from lalora_kit.runs.presets import PRESETS
 from lalora_kit.settings import Settings
 from lalora_kit.tasks.online import Unread
 from tests.tiny import FAST, identical, linear_task

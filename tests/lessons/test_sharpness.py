@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch.func import functional_call
 
 from lalora_kit.engine.adapters import Adapter, average
+from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gradients import mean_gradient, prepared
 from lalora_kit.lessons.hessian import hessian_product, lanczos
-from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.sharpness import (
     FACTORS,
     FACTORS_AND_HEAD,

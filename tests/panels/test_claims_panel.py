@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from lalora_kit.lessons import lesson
-from lalora_kit.trial.claims import CLAIMS
-from lalora_kit.panels.claims import ClaimsPanel
 from lalora_kit.figures.claims import forest_figure, parts, verdict_look
+from lalora_kit.lessons import lesson
+from lalora_kit.panels.claims import ClaimsPanel
+from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.verdicts import STILL, TOO_FEW, judge
-from tests.test_claims import made_up, wobble
+from tests.trial.test_claims import made_up, wobble
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lalora_kit.panels import noise as noise_panel
-from lalora_kit.lessons.amplification import expected_noise, fresh_layer
 from lalora_kit.figures.noise import SWITCH
+from lalora_kit.lessons.amplification import expected_noise, fresh_layer
+from lalora_kit.panels import noise as noise_panel
 from lalora_kit.panels.noise import NoisePanel, averaged_noise, noise_std, sampling
 from lalora_kit.settings import Settings
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from lalora_kit import METHODS, Settings, federated_rounds, load_task
-from lalora_kit.panels import lenses as panels
-from lalora_kit.lessons.coupling import coupling
-from lalora_kit.figures.training import training_data
-from lalora_kit.lessons.gradients import mean_gradient
-from lalora_kit.panels.live import LiveTraining
 from lalora_kit.engine.persample import Engine
-from lalora_kit.privacy import Ledger
+from lalora_kit.figures.training import training_data
+from lalora_kit.lessons.coupling import coupling
+from lalora_kit.lessons.gradients import mean_gradient
+from lalora_kit.panels import lenses as panels
+from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.widgets import TrainingPanel, choice_slider, view
+from lalora_kit.privacy import Ledger
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=2, rounds=1, local_steps=2, seed=0, max_samples=64)
 

@@ -7,13 +7,11 @@ import threading
 import pytest
 
 from lalora_kit import METHODS, Settings, load_task
-from lalora_kit.trial import ablation
-from lalora_kit.trial import grid
 from lalora_kit.lessons import lesson
-from lalora_kit.panels import live
-from lalora_kit.panels import widgets
+from lalora_kit.panels import live, widgets
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
+from lalora_kit.trial import ablation, grid
 from tests.fakes import GatedRounds, fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)

@@ -28,7 +28,7 @@ from lalora_kit.tasks import Task
 from tests.tiny import FAST, TwoLayers, linear_task
 
 LA_LORA = METHODS["la-lora"]
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # ---- P4: a replay is recognised by what was computed --------------------------------------------------------------

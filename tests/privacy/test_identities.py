@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, average, create
+from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.amplification import kept_by
 from lalora_kit.lessons.coupling import cross_over_linear, half_steps, promised_move, stepped
 from lalora_kit.lessons.gradients import Gradients, mean_gradient, noised_gradient, one_layer
 from lalora_kit.lessons.hessian import hessian_product, lanczos
+from lalora_kit.lessons.sharpness import rescaled
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.filter import binomial_smooth
 from lalora_kit.methods.projection import projected
-from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import Streams
-from lalora_kit.lessons.sharpness import rescaled
 from tests.tiny import task_of
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from lalora_kit import local
 from lalora_kit.engine.adapters import Adapter, stack
+from lalora_kit.engine.persample import Engine
 from lalora_kit.local import private_step
 from lalora_kit.methods import METHODS
-from lalora_kit.engine.persample import Engine
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger, Streams, clipped_sum, gaussian, poisson_draw
 from lalora_kit.tasks import Task

@@ -16,23 +16,21 @@ from pathlib import Path
 import pytest
 
 from lalora_kit import federated, local
-from lalora_kit.runs import checkpoint
-from lalora_kit.runs import results
-from lalora_kit.runs import yardsticks
-from lalora_kit.runs.checkpoint import load, save_rounds
-from lalora_kit.panels.live import LiveTraining
 from lalora_kit.methods import METHODS
+from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.ledger import read
+from lalora_kit.runs import checkpoint, results, yardsticks
+from lalora_kit.runs.checkpoint import load, save_rounds
 from lalora_kit.runs.results import open_run
 from lalora_kit.runs.statement import statement
 from tests import lives
-from tests.test_lives import Nursery
+from tests.core.test_lives import Nursery
 from tests.tiny import FAST, linear_task
 
 TASK, LA, HEAD = linear_task(), METHODS["la-lora"], METHODS["head-only"]
 RUN = replace(FAST, sample_rate=1.0, epsilon=2.0)  # everybody: the accountant is quickest there
-DELTA, NOTEBOOKS = RUN.delta, Path(__file__).resolve().parent.parent / "notebooks"
+DELTA, NOTEBOOKS = RUN.delta, Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def train(directory, settings=RUN, method=LA, task=TASK):

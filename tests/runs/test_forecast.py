@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from lalora_kit.federated import federated_rounds
-from lalora_kit.runs.forecast import forecast, trained_numbers
 from lalora_kit.methods import METHODS
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
+from lalora_kit.runs.forecast import forecast, trained_numbers
 from lalora_kit.settings import Settings
 from lalora_kit.tasks.own.reader import without_weights
 from tests.tiny import FAST, linear_task

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lalora_kit.runs import presets
-from lalora_kit.tasks.partition import partition
 from lalora_kit.runs.presets import PRESETS, SAMPLES, best_of, combined, described, find_preset
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import TASKS
-from tests.test_cli import lalora
+from lalora_kit.tasks.partition import partition
+from tests.cli.test_cli import lalora
 
 CLASSES = {"cifar100": 100, "tiny-imagenet": 200, "glue/mnli": 3}
 

@@ -11,10 +11,10 @@ from importlib.metadata import version
 import pytest
 
 from lalora_kit.cli import app as cli
-from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Ledger, composed_epsilon, merged
 from lalora_kit.privacy.ledger import read
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.statement import HARDENING, NOT_PRIVATE, SEEDED, TUNING, UNSEEDED, statement
 from tests.tiny import FAST, linear_task
 

@@ -16,8 +16,8 @@ from PIL import Image
 from lalora_kit.tasks.own.rows import Rows, bad_rows, check_persons
 from lalora_kit.tasks.own.table import read_table
 from tests.own_data import records, write_csv, write_images
-from tests.test_arrays import POINTS, TEST, made
-from tests.test_own import from_csv, from_images
+from tests.tasks.test_arrays import POINTS, TEST, made
+from tests.tasks.test_own import from_csv, from_images
 
 RNG = np.random.default_rng(5)
 

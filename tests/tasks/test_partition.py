@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lalora_kit.methods import METHODS
-from lalora_kit.tasks.partition import partition
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, Streams
+from lalora_kit.tasks.partition import partition
 from tests.tiny import FAST, linear_task
 
 

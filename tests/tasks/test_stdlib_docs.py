@@ -16,12 +16,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from lalora_kit.engine import adapters
-from lalora_kit.tasks.assets import pretrain_text
+from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
-from lalora_kit.engine.persample import Engine
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task, docstrings, load_task, logits
+from lalora_kit.tasks import Task, load_task, logits
+from lalora_kit.tasks.assets import pretrain_text
+from lalora_kit.tasks.embedded import docstrings
 from lalora_kit.tasks.embedded.docstrings import SUBJECT_OF, SUBJECTS, private_sentences, public_sentences, sentences
 from lalora_kit.tasks.embedded.stdlib_docs import LONGEST, PAD, as_split, build, encode, splits
 from tests.tiny import random_adapter, stacked

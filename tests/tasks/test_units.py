@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from lalora_kit.cli import app as cli
-from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.federated import federated_rounds
 from lalora_kit.local import draw
 from lalora_kit.methods import METHODS
-from lalora_kit.tasks.partition import partition
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, summed_by_unit
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.statement import statement
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.partition import partition
 from tests.tiny import FAST, linear_task
 
 LA_LORA = METHODS["la-lora"]

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lalora_kit.trial import claim_runs
-from lalora_kit.trial import grid
+from lalora_kit.base.files import read_lines
+from lalora_kit.methods import METHODS
+from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
 from lalora_kit.trial.effects import LEVEL, together
-from lalora_kit.base.files import read_lines
-from lalora_kit.methods import METHODS
 from lalora_kit.trial.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, judge, rates_of, run_of, tuned
 from tests.fakes import free_runs
 
@@ -239,7 +238,7 @@ def test_the_shipped_table_is_what_the_shipped_runs_say(task):
 
 @pytest.mark.parametrize("task", sorted(RATES))
 def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     units = {"points of accuracy": "", "c_W": " (c_W)"}
     for row in judge(claim_runs.shipped(task), rates=rates_of(task)):
         claim, digits = row.claim, 1 if row.claim.unit is POINTS else 2

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from lalora_kit.methods import METHODS
 from lalora_kit.trial import grid
 from lalora_kit.trial import study as trials
-from lalora_kit.methods import METHODS
 from lalora_kit.trial.study import Cell
 from tests.fakes import free_runs
 

@@ -11,7 +11,7 @@ from tests.benchmarks import accuracy, language
 from tests.benchmarks.study import HEAD_ONLY, METHOD_NAMES, REPORTED_SEEDS, Study
 from tests.fakes import free_runs
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 GRIDS = {"inf": (1.0, 2.0, 4.0), "3": (0.5, 1.0, 2.0)}
 
 

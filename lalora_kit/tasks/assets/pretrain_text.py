@@ -26,8 +26,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lalora_kit.tasks.assets.pretrain import descend
+from lalora_kit.tasks.assets.tokenizer import token_numbers, train_tokenizer
 from lalora_kit.tasks.embedded.docstrings import number_of, public_sentences
-from lalora_kit.tasks.embedded.stdlib_docs import LONGEST, MASK, PAD, SPECIAL, TOKENIZER, VOCABULARY, WEIGHTS, roberta_pico
+from lalora_kit.tasks.embedded.stdlib_docs import (
+    MASK,
+    PAD,
+    SPECIAL,
+    TOKENIZER,
+    VOCABULARY,
+    WEIGHTS,
+    roberta_pico,
+)
 
 RECORD = "roberta_pico.txt"
 SEED, STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, HIDDEN_SHARE = 0, 2000, 64, 3e-3, 0.05, 0.2
@@ -67,34 +76,6 @@ def public_texts() -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     for text, module in public_sentences():
         both[number_of(text) % HELD_OUT_ONE_IN == 0].append((text, module))
     return both
-
-
-def train_tokenizer(texts: list[str]) -> Any:
-    """A byte-level BPE of `VOCABULARY` pieces without capitals, that marks, cuts and pads as the task does."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-
-    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
-    bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(texts, trainer)
-    bpe.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
-    bpe.enable_truncation(LONGEST)
-    bpe.enable_padding(pad_id=PAD, pad_token="<pad>", length=LONGEST)
-    return bpe
-
-
-def token_numbers(bpe: Any, lines: list[tuple[str, str]]) -> Tensor:
-    """Token numbers `(sentences, LONGEST)`, the shortest sentence first, those of one length in random order."""
-    ids = torch.tensor([line.ids for line in bpe.encode_batch([text for text, _ in lines])])
-    ids = ids[torch.randperm(len(ids), generator=torch.Generator().manual_seed(SEED))]
-    return ids[(ids != PAD).sum(1).argsort(stable=True)]
 
 
 def hide(ids: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

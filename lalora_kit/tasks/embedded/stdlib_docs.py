@@ -1,8 +1,8 @@
 """Task `stdlib-docs`: which of four subjects a sentence of Python's own documentation speaks about.
 
 The private side is the docstrings of this Python's library modules on networks, files, numbers and tools
-(`lalora_kit.tasks.embedded.docstrings`); the backbone, a RoBERTa-pico, has only ever read the other modules' and the language
-reference (`lalora_kit.tasks.assets.pretrain_text`). A sentence is one sample, and its owner is the module it stands in.
+(`docstrings`, beside this file); the backbone, a RoBERTa-pico, has only ever read the other modules' and the language
+reference (`lalora_kit.tasks.assets.pretrain_text`). A sentence is one sample; its owner is the module it stands in.
 
 No docstring is in both splits, so that neighbouring sentences do not answer for each other; every larger module is
 in both, so that what a module's owner gets out of training can be measured.

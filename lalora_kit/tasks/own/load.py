@@ -12,7 +12,6 @@ from lalora_kit.tasks import SAMPLE, Inputs, Task
 from lalora_kit.tasks.arrays import MOST_NAMED, refuse_rows
 from lalora_kit.tasks.own.folders import METADATA, Walk, check_names, check_nested, listed, parts_of
 from lalora_kit.tasks.own.metadata import about_images
-from lalora_kit.tasks.pictures import read_pictures
 from lalora_kit.tasks.own.reader import Reader, reader
 from lalora_kit.tasks.own.rows import (
     ROW,
@@ -27,6 +26,7 @@ from lalora_kit.tasks.own.rows import (
 )
 from lalora_kit.tasks.own.spelling import composed, is_empty
 from lalora_kit.tasks.own.table import read_table
+from lalora_kit.tasks.pictures import read_pictures
 
 
 def load_csv(

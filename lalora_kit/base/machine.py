@@ -1,0 +1,44 @@
+"""The machine: memory that is free, whether bf16 is in hardware, and what an error says when memory ran out."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out: Python's, and torch's on CUDA and on the CPU, which has no type."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def available_memory() -> int:
+    """Bytes that a new process can have, a container's own limit included; -1 where that cannot be told."""
+    try:
+        free = importlib.import_module("psutil").virtual_memory().available
+    except ImportError:
+        return -1
+    for limit, used in CGROUPS:
+        try:
+            free = min(free, int(Path(limit).read_text(encoding="utf-8")) - int(Path(used).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            continue  # no such limit here: `max`, or no such file
+    return max(0, free)
+
+
+def bf16_in_hardware(device: str) -> bool:
+    """Whether a device ("cpu", "cuda", "cuda:1") multiplies bf16 itself; of a CPU Linux tells, elsewhere it is no."""
+    if device.startswith("cuda"):
+        cuda = importlib.import_module("torch").cuda
+        return cuda.is_available() and cuda.is_bf16_supported(including_emulation=False)
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))

@@ -1,0 +1,47 @@
+"""A panel over a live training: sliders move its settings, buttons run and stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lalora_kit.panels.live import LiveTraining
+from lalora_kit.panels.panel import Panel
+
+
+class LivePanel(Panel):
+    """A panel over a `LiveTraining`: sliders move its settings; Run, Stop, Next seed and Reset."""
+
+    def __init__(self, training: LiveTraining, start: Mapping[str, Any], *, mode: str = "auto") -> None:
+        self.training = training
+        super().__init__(start, mode=mode, lock=training.lock)
+        if self.mode == "live":
+            training.on_change = self.update
+
+    def actions(self) -> dict[str, tuple[Callable[[], object], str]]:
+        """The four buttons of a training."""
+        training = self.training
+        return {
+            "Run": (training.run, "play"),
+            "Stop": (training.stop, "stop"),
+            "Next seed": (training.next_seed, "random"),
+            "Reset": (self.reset, "undo"),
+        }
+
+    def moved(self) -> None:
+        """Hand the values on; the training says when to draw."""
+        self.training.move(self.values)
+
+    def prepare(self) -> None:
+        """One run, if there is none to show."""
+        self.training.complete()
+
+    def reset(self) -> None:
+        """Controls and training back to the first picture."""
+        self.training.stop()
+        super().reset()
+        self.training.reset()
+
+    def fail(self, failure: Exception) -> None:
+        """A failure ends the run that is going on."""
+        self.training.fail(failure)
