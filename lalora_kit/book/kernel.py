@@ -49,7 +49,7 @@ def watched_kernel() -> Iterator[tuple[Watch, type[AsyncKernelManager]]]:
             if self.has_trait("transport_encryption") and zmq.has("curve"):
                 self.transport_encryption = "auto"  # else newer kernels warn the reader of plain TCP
 
-        async def start_kernel(self, *args: Any, **options: Any) -> None:  # type: ignore[override]  # type: ignore[override]
+        async def start_kernel(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
             # What a notebook prints comes as messages; the rest is a kernel's own log, of how it was stopped.
             await super().start_kernel(*args, **{"stderr": subprocess.DEVNULL, **options})
 

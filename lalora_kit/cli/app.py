@@ -121,7 +121,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import find_method
     from lalora_kit.privacy.soundcheck import about_trial
-    from lalora_kit.runs.checkpoint import load, save_rounds
+    from lalora_kit.runs.checkpoint import save_rounds
+    from lalora_kit.runs.saved import load
     from lalora_kit.tasks import OWN, load_source, placed
 
     given = placed(given)

@@ -117,7 +117,7 @@ def report(
 def same_method(given: str, directory: Path) -> Method:
     """The method that is named, if the run in `directory` is of it."""
     from lalora_kit.methods import find_method
-    from lalora_kit.runs.checkpoint import read_about
+    from lalora_kit.runs.saved import read_about
 
     method, name = find_method(given), read_about(directory)[1].name
     if method.name != name:

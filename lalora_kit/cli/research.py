@@ -101,8 +101,9 @@ def claims(
     as_json: AsJson = False,
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
-    from lalora_kit.trial.claim_runs import checked_rates, run_claims, write_tables
+    from lalora_kit.trial.claim_runs import checked_rates, run_claims
     from lalora_kit.trial.claims import exact_claims
+    from lalora_kit.trial.tables import write_tables
     from lalora_kit.trial.verdicts import rates_of
 
     out, grid = out or folder("claims", task), checked_rates(rates or rates_of(task))
@@ -122,7 +123,8 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
-    from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note, write_tables
+    from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
+    from lalora_kit.trial.tables import write_tables
     from lalora_kit.trial.verdicts import rates_of
 
     claims, out = comparison(methods, epsilon or [3.0]), out or folder("compare", task)
@@ -152,7 +154,8 @@ def finish(
 ) -> None:
     """Print the table, which best rates a wider grid might better, and where it is kept."""
     from lalora_kit.records import SEED_KNOWN
-    from lalora_kit.trial.claim_runs import as_records, at_an_end
+    from lalora_kit.trial.claim_runs import at_an_end
+    from lalora_kit.trial.tables import as_records
 
     if as_json:
         typer.echo(json.dumps(as_records(rows, exact)))

@@ -6,11 +6,8 @@ A weight is W = W0 + s·B·A with s = α/r, A `(r, n)` random, B `(m, r)` zero, 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -125,42 +122,3 @@ def squared_norm(weights: Tensor, B: Tensor, A: Tensor) -> float:
     left = (weights[:, None, None] * B).permute(1, 0, 2).flatten(1)  # (N, m, r) -> (m, N·r)
     right = A.flatten(0, 1)  # (N, r, n) -> (N·r, n)
     return float(((left.T @ left) * (right @ right.T)).sum())
-
-
-def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head: str) -> nn.Module:
-    """`backbone` as a `peft.PeftModel` that carries this adapter and its head."""
-    from peft import LoraConfig, get_peft_model
-
-    rank = next(iter(adapter.of("A").values())).shape[0]
-    config = LoraConfig(
-        r=rank, lora_alpha=adapter.scale * rank, target_modules=list(targets), modules_to_save=[head]  # type: ignore[arg-type]
-    )  # fmt: skip
-    with warnings.catch_warnings():  # peft asks transformers 5 for a property under its old name; nothing of ours does
-        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
-        model = get_peft_model(backbone, config)  # type: ignore[arg-type]
-    base = model.get_base_model()
-    with torch.no_grad():
-        for name in targets:
-            layer = base.get_submodule(name)
-            layer.lora_A["default"].weight.copy_(adapter.tensors["A", name])  # type: ignore[union-attr, index, operator]
-            layer.lora_B["default"].weight.copy_(adapter.tensors["B", name])  # type: ignore[union-attr, index, operator]
-        saved = base.get_submodule(head).modules_to_save["default"]  # type: ignore[union-attr, index]
-        for name, value in adapter.of("head").items():
-            saved.get_parameter(name).copy_(value)  # type: ignore[union-attr]
-    return model
-
-
-def defaults() -> dict[str, Any]:
-    """Every field of a LoRA configuration at the default of the PEFT that is installed, as its file would say it."""
-    from peft import LoraConfig
-
-    return LoraConfig().to_dict()
-
-
-def save(adapter: Adapter, directory: Path, backbone: nn.Module, targets: Sequence[str], head: str) -> None:
-    """Write the adapter in PEFT's format; `peft.PeftModel.from_pretrained(backbone, directory)` reads it."""
-    import copy
-
-    model = as_peft(adapter, copy.deepcopy(backbone).cpu(), targets, head)
-    # No embedding is ever adapted; "auto" would ask the hub about one.
-    model.save_pretrained(str(directory), save_embedding_layers=False)  # type: ignore[operator]

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from lalora_kit.engine.adapters import Adapter
-from lalora_kit.privacy import BudgetExceeded
-from lalora_kit.settings import EPSILON_FLOOR, Settings
+from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 MOST_REACH = 1e15  # far below float32's 3e38, so that squares of it (AdamW's, a norm's) are finite as well
@@ -70,21 +69,6 @@ def check_steps(settings: Settings, rates: Sequence[float], sigmas: Sequence[flo
         raise ValueError(
             f"{values} make steps of about {near:.1e}, too small to move a float32 parameter ({LEAST_STEP:g}); "
             "raise the rates or the clip norm"
-        )
-
-
-def check_room(settings: Settings, spent: float) -> None:
-    """Refuse a run whose target ε earlier runs on the same data have `spent`; without noise, any of them spent all."""
-    if math.isinf(spent):
-        raise BudgetExceeded(
-            f"epsilon={settings.epsilon} cannot be kept: earlier runs on the same data cost inf, because one had no "
-            "noise, and no noise of a later run takes that back; use data that no run has seen, or epsilon=inf, or a "
-            "new directory, and say wherever its ε is told that a run without noise used the same data"
-        )
-    if spent > settings.epsilon - EPSILON_FLOOR:
-        raise BudgetExceeded(
-            f"epsilon={settings.epsilon} is spent: earlier runs on the same data cost {spent:.3f}, and ε of all runs "
-            "adds up; raise epsilon to cover them all, or use data that no run has seen"
         )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from lalora_kit.methods import Method
 from lalora_kit.records import Round
-from lalora_kit.runs.checkpoint import read_about, save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.presets import Preset, combined, find_preset
+from lalora_kit.runs.saved import read_about
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task, load_source, load_task
 from lalora_kit.tasks.online import Unread

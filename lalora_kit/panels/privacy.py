@@ -17,8 +17,8 @@ from lalora_kit.methods import Method
 from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.panels.widgets import choice_slider, clients_slider, epsilon_slider
-from lalora_kit.plan import draw_schedule
 from lalora_kit.privacy import Streams, composed_epsilon, safe_noise_multiplier
+from lalora_kit.privacy.calibration import draw_schedule
 from lalora_kit.settings import Settings
 
 DELTAS = (1e-6, 1e-5, 1e-4, 1e-3)

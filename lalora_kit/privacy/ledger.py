@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,6 +18,7 @@ from pathlib import Path
 from lalora_kit.base.files import append_lines
 from lalora_kit.privacy.accounting import Composition, composed_epsilon, merged
 from lalora_kit.privacy.release import Release, read
+from lalora_kit.settings import EPSILON_FLOOR, Settings
 
 
 def guarantee(unit: str) -> str:
@@ -187,3 +189,18 @@ def worst(clients: dict[int, Counter[tuple[float, float]]]) -> list[tuple[float,
     Exact where a run has one rate. (The client who is costliest alone need not be so on top of other releases.)
     """
     return flat(functools.reduce(operator.or_, clients.values()))  # a union of counters keeps the larger count
+
+
+def check_room(settings: Settings, spent: float) -> None:
+    """Refuse a run whose target ε earlier runs on the same data have `spent`; without noise, any of them spent all."""
+    if math.isinf(spent):
+        raise BudgetExceeded(
+            f"epsilon={settings.epsilon} cannot be kept: earlier runs on the same data cost inf, because one had no "
+            "noise, and no noise of a later run takes that back; use data that no run has seen, or epsilon=inf, or a "
+            "new directory, and say wherever its ε is told that a run without noise used the same data"
+        )
+    if spent > settings.epsilon - EPSILON_FLOOR:
+        raise BudgetExceeded(
+            f"epsilon={settings.epsilon} is spent: earlier runs on the same data cost {spent:.3f}, and ε of all runs "
+            "adds up; raise epsilon to cover them all, or use data that no run has seen"
+        )

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.engine.onepass import Way
-from lalora_kit.engine.persample import check_backbone, linear_names
 from lalora_kit.engine.tryout import SEED, try_out
 from lalora_kit.engine.unsound import Unsound
 from lalora_kit.methods import Method

@@ -6,16 +6,19 @@ what the task expects before a tensor is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import safetensors
+import torch
+from torch import nn
 
 from lalora_kit.base.checks import counting, number, require, shown
 from lalora_kit.base.files import read_object
-from lalora_kit.engine.adapters import Adapter, Key, create, defaults
+from lalora_kit.engine.adapters import Adapter, Key, create
 from lalora_kit.engine.limits import check_fits, check_rank
 from lalora_kit.tasks import Task
 
@@ -36,7 +39,7 @@ SPARE = 2**20  # bytes that a file may have besides its tensors: the header
 
 
 def load_adapter(directory: Path, task: Task) -> Adapter:
-    """The adapter that `adapters.save`, or PEFT itself, wrote for this task.
+    """The adapter that `adapterfile.save`, or PEFT itself, wrote for this task.
 
     Raises:
         ValueError: if there is none, or it is a pickle, too large, damaged, not finite, another task's, or its
@@ -146,3 +149,42 @@ def check_names(held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, .
     for name, shape in held.items():
         if shape != wanted[name]:
             raise ValueError(f"{path} does not fit the task: {name} is {shape}, not {wanted[name]}; {REMEDY}")
+
+
+def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head: str) -> nn.Module:
+    """`backbone` as a `peft.PeftModel` that carries this adapter and its head."""
+    from peft import LoraConfig, get_peft_model
+
+    rank = next(iter(adapter.of("A").values())).shape[0]
+    config = LoraConfig(
+        r=rank, lora_alpha=adapter.scale * rank, target_modules=list(targets), modules_to_save=[head]  # type: ignore[arg-type]
+    )  # fmt: skip
+    with warnings.catch_warnings():  # peft asks transformers 5 for a property under its old name; nothing of ours does
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        model = get_peft_model(backbone, config)  # type: ignore[arg-type]
+    base = model.get_base_model()
+    with torch.no_grad():
+        for name in targets:
+            layer = base.get_submodule(name)
+            layer.lora_A["default"].weight.copy_(adapter.tensors["A", name])  # type: ignore[union-attr, index, operator]
+            layer.lora_B["default"].weight.copy_(adapter.tensors["B", name])  # type: ignore[union-attr, index, operator]
+        saved = base.get_submodule(head).modules_to_save["default"]  # type: ignore[union-attr, index]
+        for name, value in adapter.of("head").items():
+            saved.get_parameter(name).copy_(value)  # type: ignore[union-attr]
+    return model
+
+
+def defaults() -> dict[str, Any]:
+    """Every field of a LoRA configuration at the default of the PEFT that is installed, as its file would say it."""
+    from peft import LoraConfig
+
+    return LoraConfig().to_dict()
+
+
+def save(adapter: Adapter, directory: Path, backbone: nn.Module, targets: Sequence[str], head: str) -> None:
+    """Write the adapter in PEFT's format; `peft.PeftModel.from_pretrained(backbone, directory)` reads it."""
+    import copy
+
+    model = as_peft(adapter, copy.deepcopy(backbone).cpu(), targets, head)
+    # No embedding is ever adapted; "auto" would ask the hub about one.
+    model.save_pretrained(str(directory), save_embedding_layers=False)  # type: ignore[operator]

@@ -22,7 +22,8 @@ from lalora_kit.methods import Method
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import finite_or_null
-from lalora_kit.runs.checkpoint import Saved, forget_what_ended, load
+from lalora_kit.runs.checkpoint import forget_what_ended
+from lalora_kit.runs.saved import Saved, load
 from lalora_kit.runs.spent import Account, open_account
 from lalora_kit.tasks import Task, load_source
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from lalora_kit.base.files import read_object
 from lalora_kit.records import finite_or_null
-from lalora_kit.runs.checkpoint import read_about
-from lalora_kit.runs.spent import LEDGER, open_account
+from lalora_kit.runs.marks import LEDGER
+from lalora_kit.runs.saved import read_about
+from lalora_kit.runs.spent import open_account
 
 Span = tuple[float, float]
 

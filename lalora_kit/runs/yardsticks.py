@@ -21,9 +21,11 @@ from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.privacy.identity import digest
 from lalora_kit.records import finite_or_null
-from lalora_kit.runs.checkpoint import load, locked, save_rounds
+from lalora_kit.runs.checkpoint import locked, save_rounds
+from lalora_kit.runs.marks import LEDGER, SITES
 from lalora_kit.runs.results import Opened, Scores, predictions, row, scores, shown
-from lalora_kit.runs.spent import LEDGER, SITES, Spent, open_account, spent
+from lalora_kit.runs.saved import load
+from lalora_kit.runs.spent import Spent, open_account, spent
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 

@@ -12,12 +12,12 @@ import pytest
 @pytest.fixture
 def adapter(tmp_path):
     """An adapter of the tiny task, its folder, and how to rewrite its configuration."""
-    from lalora_kit.engine import adapters
+    from lalora_kit.runs import adapterfile
     from tests.tiny import linear_task, random_adapter
 
     task = linear_task()
     folder = tmp_path / "adapter"
-    adapters.save(random_adapter(task, 2, 0.5, seed=1), folder, task.backbone, task.targets, task.head)
+    adapterfile.save(random_adapter(task, 2, 0.5, seed=1), folder, task.backbone, task.targets, task.head)
     path = folder / "adapter_config.json"
 
     def rewrite(**values):
@@ -226,7 +226,8 @@ def test_p12_a_method_made_in_python_is_resumed_there_and_nothing_else_is_blamed
     from dataclasses import replace
 
     from lalora_kit import METHODS
-    from lalora_kit.runs.checkpoint import load, save_rounds
+    from lalora_kit.runs.checkpoint import save_rounds
+    from lalora_kit.runs.saved import load
     from tests.tiny import FAST, linear_task
 
     mine = replace(METHODS["rolora"], name="mine")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lalora_kit.engine import adapters
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, average, create, stack, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import Streams
+from lalora_kit.runs import adapterfile
 from lalora_kit.tasks import logits
 from tests.tiny import ARCHITECTURES, identical, linear_task, random_adapter, swin_task, task_of
 
@@ -27,7 +27,7 @@ def test_plain_peft_reads_a_saved_adapter_and_predicts_the_same(architecture, sc
     task = task_of(architecture)
     adapter = random_adapter(task, 3, scale, seed=1)
     before = {name: value.clone() for name, value in task.backbone.state_dict().items()}
-    adapters.save(adapter, tmp_path, task.backbone, task.targets, task.head)
+    adapterfile.save(adapter, tmp_path, task.backbone, task.targets, task.head)
     assert all(torch.equal(value, before[name]) for name, value in task.backbone.state_dict().items())
 
     plain = copy.deepcopy(task.backbone)

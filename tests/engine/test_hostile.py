@@ -18,11 +18,12 @@ import safetensors.torch
 import torch
 
 from lalora_kit import local
-from lalora_kit.engine import adapters
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Ledger
+from lalora_kit.runs import adapterfile
 from lalora_kit.runs.adapterfile import load_adapter
-from lalora_kit.runs.checkpoint import load, save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
+from lalora_kit.runs.saved import load
 from lalora_kit.runs.statefile import checksum, read_state
 from tests.house.test_layout import FILES, PACKAGE, imported, parsed
 from tests.tiny import FAST, identical, linear_task, random_adapter
@@ -151,7 +152,7 @@ BAD_ADAPTERS = {
 def test_a_bad_adapter_is_refused(name, tmp_path):
     harm, said = BAD_ADAPTERS[name]
     folder = tmp_path / "adapter"
-    adapters.save(ADAPTER, folder, TASK.backbone, TASK.targets, TASK.head)
+    adapterfile.save(ADAPTER, folder, TASK.backbone, TASK.targets, TASK.head)
     assert identical(load_adapter(folder, TASK), ADAPTER)
     harm(folder)
     with pytest.raises(ValueError, match=said) as caught:

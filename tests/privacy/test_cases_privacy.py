@@ -20,7 +20,8 @@ from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, clipped_sum, summed_by_unit
-from lalora_kit.runs.checkpoint import load, save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
+from lalora_kit.runs.saved import load
 from lalora_kit.tasks import Task, load_task
 from tests.tiny import FAST, linear_task, randomised
 

@@ -21,8 +21,9 @@ from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.ledger import read
 from lalora_kit.runs import checkpoint, results, yardsticks
-from lalora_kit.runs.checkpoint import load, save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.results import open_run
+from lalora_kit.runs.saved import load
 from lalora_kit.runs.statement import statement
 from tests import lives
 from tests.core.test_lives import Nursery

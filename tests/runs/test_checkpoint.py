@@ -18,7 +18,8 @@ import torch
 
 from lalora_kit import METHODS, Settings, federated_rounds, load_task
 from lalora_kit.base.files import write_atomically
-from lalora_kit.runs.checkpoint import load, save_rounds
+from lalora_kit.runs.checkpoint import save_rounds
+from lalora_kit.runs.saved import load
 
 FAST = Settings(epsilon=3.0, rounds=4, local_steps=2, clients=3, sample_rate=0.03, seed=7)
 METHOD = METHODS["la-lora"]

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from lalora_kit.engine import adapters
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
+from lalora_kit.runs import adapterfile
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task, load_task, logits
 from lalora_kit.tasks.assets import pretrain_text
@@ -180,7 +180,7 @@ def test_a_private_round_ends_within_its_budget_and_peft_reads_the_adapter(tmp_p
     assert last.state.identity["notes.python"] == platform.python_version()
     assert any(float(value.abs().max()) > 0 for value in last.adapter.of("B").values())
 
-    adapters.save(last.adapter, tmp_path, small.backbone, small.targets, small.head)
+    adapterfile.save(last.adapter, tmp_path, small.backbone, small.targets, small.head)
     loaded = peft.PeftModel.from_pretrained(build(len(SUBJECTS)), str(tmp_path)).eval()
     with torch.no_grad():
         theirs = logits(loaded, small.test.inputs)

@@ -143,7 +143,7 @@ def test_p11_an_undefined_eigenvalue_is_a_seed_less_and_no_traceback():
 
 def test_p11_figure_and_table_show_the_interval_that_decided():
     from lalora_kit.figures.claims import forest_figure
-    from lalora_kit.trial.claim_runs import as_records
+    from lalora_kit.trial.tables import as_records
 
     rows = judged([3.0, -4.0, 2.0, -1.0, 1.0], [-5.0, -5.1, -4.9, -5.0, -5.05])
     drawn = forest_figure(rows, "best", 5).data[1]

@@ -1,0 +1,70 @@
+"""Tables: the rows of a trial as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lalora_kit.base.files import dumps, read_lines, write_atomically
+from lalora_kit.trial.claims import Exact
+from lalora_kit.trial.verdicts import (
+    TUNING_SEEDS,
+    Grid,
+    Row,
+)  # fmt: skip
+
+RUNS, TABLE = "claims.jsonl", "claims"
+
+
+SETTLES = "the paper's preset at this ε, 5 seeds a method, each at its best rate"
+
+
+def as_records(rows: Iterable[Row], exact: Iterable[Exact] = ()) -> list[dict[str, Any]]:
+    """Rows as flat mappings, for CSV and JSON; null where nothing was measured."""
+    records = []
+    for row in rows:
+        claim = row.claim
+        record: dict[str, Any] = {
+            "key": claim.key, "claim": claim.text, "unit": claim.unit.name, "paper": claim.paper,
+            "source": claim.source, "epsilon": claim.epsilon,
+        }  # fmt: skip
+        for name, measured in (("equal", row.equal), ("best", row.best), ("control", row.control)):
+            record |= {f"{name}_{key}": value for key, value in asdict(measured).items() if key != "among"}
+        record |= {
+            "rate_one": row.rates[0], "rate_other": row.rates[1], "control": claim.control,
+            "intervals_together": row.best.among, "head_only": row.head_only, "verdict": row.verdict,
+            "settles": SETTLES, "authors_reply": None,
+        }  # fmt: skip
+        records.append(record)
+    for statement in exact:
+        records.append({"key": statement.key, "claim": statement.text, "source": statement.source,
+                        "found": statement.found, "verdict": statement.verdict, "authors_reply": None})  # fmt: skip
+    return [{key: shortened(value) for key, value in record.items()} for record in records]
+
+
+def shortened(value: Any) -> Any:
+    """Six significant digits are enough, and NaN is no JSON."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], rates: Grid) -> tuple[Path, Path]:
+    """`claims.csv` and `claims.json` in `out`: the table, and in the JSON what the runs were made with."""
+    records = as_records(rows, exact)
+    names = list(dict.fromkeys(name for record in records for name in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    made = [line for line in read_lines(out / RUNS) if "curve" not in line]
+    table = {"made": made, "rates": list(rates), "tuning_seeds": TUNING_SEEDS, "rows": records}
+    csv_path, json_path = out / f"{TABLE}.csv", out / f"{TABLE}.json"
+    write_atomically(csv_path, text.getvalue())
+    write_atomically(json_path, dumps(table))
+    return csv_path, json_path
