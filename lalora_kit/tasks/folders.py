@@ -151,6 +151,13 @@ def listed(walk: Walk, folder: Path) -> list[tuple[Path, str]]:
     return found
 
 
+def check_known(walk: Walk, found: Sequence[Sequence[tuple[Path, str]]]) -> None:
+    """Test images of a class that no training image has, added to `walk.bad`."""
+    known = {label for _, label in found[0]}
+    walk.bad += [f"{walk.name(path)} is of class {label!r}, which no training image has"
+                 for part in found[1:] for path, label in part if label not in known]  # fmt: skip
+
+
 def check_nested(walk: Walk, parts: Sequence[Path], unit: str | None) -> None:
     """`ValueError` where folders inside class folders may be the true classes, or persons of whom nobody has spoken."""
     inner: dict[str, set[str]] = {}

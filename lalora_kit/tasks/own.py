@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lalora_kit.tasks import SAMPLE, Inputs, Task
 from lalora_kit.tasks.arrays import MOST_NAMED, refuse_rows
-from lalora_kit.tasks.folders import METADATA, Walk, check_names, check_nested, listed, parts_of
+from lalora_kit.tasks.folders import METADATA, Walk, check_known, check_names, check_nested, listed, parts_of
 from lalora_kit.tasks.metadata import about_images
 from lalora_kit.tasks.pictures import read_pictures
 from lalora_kit.tasks.reader import Reader, reader
@@ -91,17 +91,15 @@ def load_images(
     given = len(folders) > 1
     found = [listed(walk, folder) for folder in folders]
     refuse_rows(walk.bad if not found[0] else [])  # what stands there says more than that there is no class
-    classes = classes_of([label for _, label in found[0]], root)
     check_nested(walk, folders, unit)
-    paths, labels = zip(*(pair for part in found for pair in part), strict=True)
+    paths = [path for part in found for path, _ in part]
+    labels = tuple(label for part in found for _, label in part)
     places = tuple(map(walk.name, paths))
     check_names(places, len(folders[0].relative_to(root).parts) + 1, unit)
     columns = about_images(root, places, owner, unit, walk.bad)
     owners, units = people(columns, owner, unit, METADATA)
-    if given:
-        walk.bad += [f"{walk.name(path)} is of class {label!r}, which no training image has"
-                     for path, label in found[1] if label not in classes]  # fmt: skip
-    read = reader(backbone, "image", len(classes))
+    check_known(walk, found)
+    read = reader(backbone, "image", len(classes_of([label for _, label in found[0]], root)))
     x = read_pictures(paths, places, read.size, read.grey, walk.bad)
     contents = tuple(hashed(picture.numpy().tobytes()) for picture in x)
     rows = Rows(places, contents, labels, owners, units, unit or SAMPLE)
