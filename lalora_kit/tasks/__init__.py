@@ -167,7 +167,8 @@ def placed(source: Mapping[str, Any]) -> dict[str, Any]:
     >>> placed({"task": "digits", "backbone": "swin-pico"})
     {'task': 'digits', 'backbone': 'swin-pico'}
     """
-    from lalora_kit.tasks import backbones, reader
+    from lalora_kit.tasks import backbones
+    from lalora_kit.tasks.own import reader
 
     found = {**source, **{name: os.path.realpath(source[name]) for name in OWN if name in source}}
     if found.get("backbone") and found["backbone"] not in reader.SHIPPED.values():

@@ -158,7 +158,10 @@ def test_d1_a_third_split_sites_and_wrappers_are_refused_by_name(tmp_path):
     refused(folders(tmp_path / "5", "Train/a", "Train/b", "train/a", "test/a"), "Train/, test/, train/")
     inside = folders(tmp_path / "6", "a", "b", "a/patient1", "b/patient2")
     refused(inside, "a/patient1, b/patient2", "--unit")
-    assert len(from_images(inside, unit="row").train) == 16
+    task = from_images(inside, unit="row")
+    assert len(task.train) == 16 and "2 folders inside class folders are read with their class" in task.description
+    refused(folders(tmp_path / "7", "train", "test"), "train/0.png lies in no class folder")
+    refused(folders(tmp_path / "8", "train", "test", "val"), "test/, train/, val/", "move or merge")
 
 
 def test_d1_a_class_may_be_called_train(tmp_path):

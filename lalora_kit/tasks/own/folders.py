@@ -81,12 +81,16 @@ class Walk:
         """`path` as the owner of the folder would look it up."""
         return str(path.relative_to(self.root))
 
-    def told(self) -> str:
-        """One line about what was passed over, or nothing."""
+    def told(self) -> list[str]:
+        """Lines about folders inside classes, and about what was passed over; none may be needed."""
+        inner = ", ".join(map(self.name, self.nested[:5])) + (", ..." if len(self.nested) > 5 else "")
         kinds = sorted({repr(name)[1:-1] for name in self.passed})
         more = ", ..." if len(kinds) > 5 else ""
         count = f"{len(self.passed)} hidden or system {'entry' if len(self.passed) == 1 else 'entries'}"
-        return f"passed over: {count} ({', '.join(kinds[:5])}{more})" if kinds else ""
+        return [
+            f"{len(self.nested)} folders inside class folders are read with their class ({inner})" if inner else "",
+            f"passed over: {count} ({', '.join(kinds[:5])}{more})" if kinds else "",
+        ]
 
 
 def split_of(name: str) -> str:
@@ -114,7 +118,7 @@ def parts_of(walk: Walk) -> list[Path]:
                for path in entries if path.is_dir()}  # fmt: skip
     named = ", ".join(f"{path.name}/" for path in folders)
     splits = {path: split_of(path.name) for path in folders}
-    if sorted(splits.values()) in (["test", "train"], ["train", "validation"]) and any(folders.values()):
+    if sorted(splits.values()) in (["test", "train"], ["train", "validation"]):
         walk.passed += top.passed
         walk.bad += [*top.bad, *(f"{path.name} lies in no class folder" for path in entries
                                  if path.is_file() and path != root / METADATA)]  # fmt: skip
@@ -122,7 +126,7 @@ def parts_of(walk: Walk) -> list[Path]:
     if len(folders) == 1 and any(folders.values()):
         inner = next(iter(folders))
         raise ValueError(f"{root} holds one folder, {named} with the folders inside it; give --images {inner}")
-    if any(splits[path] and inside for path, inside in folders.items()):
+    if any(splits[path] and (inside or all(splits.values())) for path, inside in folders.items()):
         raise ValueError(
             f"{root} holds {named} of which some are called as splits are; there must be one for training and one for "
             "testing, such as train/ and test/, or folders of classes alone; move or merge the others"
@@ -145,6 +149,13 @@ def listed(walk: Walk, folder: Path) -> list[tuple[Path, str]]:
         elif place != walk.root / METADATA:
             walk.bad.append(f"{walk.name(place)} lies in no class folder")
     return found
+
+
+def check_known(walk: Walk, found: Sequence[Sequence[tuple[Path, str]]]) -> None:
+    """Test images of a class that no training image has, added to `walk.bad`."""
+    known = {label for _, label in found[0]}
+    walk.bad += [f"{walk.name(path)} is of class {label!r}, which no training image has"
+                 for part in found[1:] for path, label in part if label not in known]  # fmt: skip
 
 
 def check_nested(walk: Walk, parts: Sequence[Path], unit: str | None) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from lalora_kit.tasks import SAMPLE, Inputs, Task
 from lalora_kit.tasks.arrays import MOST_NAMED, refuse_rows
-from lalora_kit.tasks.own.folders import METADATA, Walk, check_names, check_nested, listed, parts_of
+from lalora_kit.tasks.own.folders import METADATA, Walk, check_known, check_names, check_nested, listed, parts_of
 from lalora_kit.tasks.own.metadata import about_images
 from lalora_kit.tasks.own.reader import Reader, reader
 from lalora_kit.tasks.own.rows import (
+from lalora_kit.tasks.pictures import read_pictures
     ROW,
     Rows,
     bad_rows,
@@ -72,10 +73,10 @@ def load_csv(
 def load_images(
     images: str, owner: str | None = None, unit: str | None = None, backbone: str | None = None, **other: str
 ) -> Task:
-    """An image classification task from a folder: `DIR/CLASS/*`, or `DIR/train/CLASS/*` and `DIR/test/CLASS/*`.
+    """An image classification task from a folder: `DIR/CLASS/*`, or `DIR/train/CLASS/*` beside `test/` or `val/`.
 
     Args:
-        images: the folder; hidden files are passed over, any other must be an image in a class folder.
+        images: the folder; hidden and system files are passed over and counted, any other must be an image of a class.
         owner, unit: columns of `DIR/metadata.csv`, which names each image in its column `file_name`; see `load_csv`.
         backbone: as for `backbones.build`, or "swin-pico" (grey, 16×16), which ships with the kit.
 
@@ -90,6 +91,7 @@ def load_images(
     folders = parts_of(walk)
     given = len(folders) > 1
     found = [listed(walk, folder) for folder in folders]
+    refuse_rows(walk.bad if not found[0] else [])  # what stands there says more than that there is no class
     check_nested(walk, folders, unit)
     paths = [path for part in found for path, _ in part]
     labels = tuple(label for part in found for _, label in part)
@@ -97,19 +99,16 @@ def load_images(
     check_names(places, len(folders[0].relative_to(root).parts) + 1, unit)
     columns = about_images(root, places, owner, unit, walk.bad)
     owners, units = people(columns, owner, unit, METADATA)
-    classes = classes_of([label for _, label in found[0]], root)
-    if given:
-        walk.bad += [f"{walk.name(path)} is of class {label!r}, which no training image has"
-                     for path, label in found[1] if label not in classes]  # fmt: skip
-    read = reader(backbone, "image", len(classes))
+    check_known(walk, found)
+    read = reader(backbone, "image", len(classes_of([label for _, label in found[0]], root)))
     x = read_pictures(paths, places, read.size, read.grey, walk.bad)
     contents = tuple(hashed(picture.numpy().tobytes()) for picture in x)
     rows = Rows(places, contents, labels, owners, units, unit or SAMPLE)
     count = len(found[0])
     refuse_rows([*walk.bad, *bad_rows(rows), *(shared_with_test(rows, count, walk.bad) if given else [])])
     parts = (list(range(count)), list(range(count, len(places)))) if given else divide(rows)
-    more = [*about(columns, None, None, owner, unit), walk.told()]
-    return as_task(root, read, {"x": x}, rows, parts, f"{folders[1].name}/" if given else HELD, more)
+    more, held = [*about(columns, None, None, owner, unit), *walk.told()], f"{folders[-1].name}/" if given else HELD
+    return as_task(root, read, {"x": x}, rows, parts, held, more)
 
 
 HELD = "every fifth of a class by its content"
