@@ -14,7 +14,6 @@ from lalora_kit.tasks.own.folders import METADATA, Walk, check_known, check_name
 from lalora_kit.tasks.own.metadata import about_images
 from lalora_kit.tasks.own.reader import Reader, reader
 from lalora_kit.tasks.own.rows import (
-from lalora_kit.tasks.pictures import read_pictures
     ROW,
     Rows,
     bad_rows,

@@ -117,9 +117,11 @@ def patterns() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], froze
 
 
 def speaks_of(name: str) -> str:
-    """`PERSON` where `name` is a person's, `ID` where it may be one's or another thing's, else nothing. >>>
-    [speaks_of(name) for name in ("PATIENTID", "member_no", "Numéro patient", "hospital_id", "patient_age")]
-    ['person', 'person', 'person', 'id', '']"""
+    """`PERSON` where `name` is a person's, `ID` where it may be one's or another thing's, else nothing.
+
+    >>> [speaks_of(name) for name in ("PATIENTID", "member_no", "Numéro patient", "hospital_id", "patient_age")]
+    ['person', 'person', 'person', 'id', '']
+    """
     words = words_of(name)
     joined, pairs = "".join(words), ["".join(words[at : at + 2]) for at in range(len(words))]
     parts = {joined, *pairs, *words}
@@ -142,7 +144,10 @@ NAMED = re.compile(
 
 
 def person_in(name: str) -> str:
-    """The person whom the name of a file counts, or nothing. >>> person_in("person012_virus_4.jpeg"),
-    person_in("IMG_2041.jpg") ('person 12', '')"""
+    """The person whom the name of a file counts, or nothing.
+
+    >>> person_in("person012_virus_4.jpeg"), person_in("IMG_2041.jpg")
+    ('person 12', '')
+    """
     found = NAMED.search(name)
     return f"{found[1].lower()} {int(found[2])}" if found else ""
