@@ -1,4 +1,4 @@
-"""The command line: `lalora train`, and the one entry point; the other commands have their own files.
+"""The command line: the one entry point, and how what goes wrong is told; each group of commands has its own file.
 
 It parses, calls the library and prints. Bad input ends with exit code 2 and one sentence; heavy imports happen
 inside the commands, so that `lalora --help` is quick.
@@ -6,21 +6,19 @@ inside the commands, so that `lalora --help` is quick.
 
 from __future__ import annotations
 
-import json
 import sys
-from dataclasses import replace
 from importlib.metadata import version as version_of
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from lalora_kit.base.machine import ran_out
+from lalora_kit.cli import lists as cli_lists
 from lalora_kit.cli import own as cli_own
 from lalora_kit.cli import research as cli_research
 from lalora_kit.cli import streams
 from lalora_kit.cli import tools as cli_tools
-from lalora_kit.settings import Settings
+from lalora_kit.cli import train as cli_train
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,16 +26,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(cli_train.app)
 app.add_typer(cli_own.app)
 app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
+app.add_typer(cli_lists.app)
 
 EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2
 MOST_SHOWN = 300  # letters of one word in a message
-#: Options that say what is learnt, not how.
-SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
-PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
-OWN_DATA = "Your own data"
 
 
 def told_version(asked: bool) -> None:
@@ -54,158 +50,6 @@ def start(
     ] = False,
 ) -> None:
     """Private federated LoRA fine-tuning, built to be taught with."""
-
-
-def option(default_of: str, text: str, panel: str) -> Any:
-    """An option whose default is `Settings`' own, shown but not set, so that a resume can tell what was given."""
-    default = getattr(Settings(), default_of)
-    return typer.Option(help=text, show_default=default is not None and str(default), rich_help_panel=panel)
-
-
-def own(text: str) -> Any:
-    """An option about data of one's own."""
-    return typer.Option(help=text, show_default=False, rich_help_panel=OWN_DATA)
-
-
-@app.command()
-def train(
-    task: Annotated[str | None, typer.Option(help="See `lalora tasks`.", show_default="digits")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Of timm or transformers.", show_default="the task's")] = None,
-    preset: Annotated[str | None, typer.Option(help="The paper's settings: see `lalora presets`.")] = None,
-    method: Annotated[str | None, typer.Option(help="See `lalora methods`.", show_default="la-lora")] = None,
-    images: Annotated[Path | None, own("A folder with a folder of images for each class.")] = None,
-    csv: Annotated[Path | None, own("A CSV file, with --text and --label.")] = None,
-    text: Annotated[str | None, own("Column of the text.")] = None,
-    label: Annotated[str | None, own("Column of the class.")] = None,
-    owner: Annotated[str | None, own("Column of whose a row is; owners make the clients.")] = None,
-    unit: Annotated[str | None, own("Column of the person whom ε protects; `row`: each row is one.")] = None,
-    epsilon: Annotated[float | None, option("epsilon", "Target ε; inf adds no noise.", PRIVACY)] = None,
-    delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
-    clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
-    sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
-    batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
-    clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,
-    participation: Annotated[float | None, option("participation", "Share that joins a round.", FEDERATION)] = None,
-    dirichlet_beta: Annotated[float | None, option("dirichlet_beta", "Label skew; none: IID.", FEDERATION)] = None,
-    rounds: Annotated[int | None, option("rounds", "Federated rounds.", FEDERATION)] = None,
-    local_steps: Annotated[int | None, option("local_steps", "Private steps a round.", FEDERATION)] = None,
-    rank: Annotated[int | None, option("rank", "LoRA rank.", ADAPTER)] = None,
-    alpha: Annotated[float | None, option("alpha", "LoRA α; none: the rank.", ADAPTER)] = None,
-    learning_rate: Annotated[float | None, option("learning_rate", "Of the factors.", ADAPTER)] = None,
-    head_learning_rate: Annotated[float | None, option("head_learning_rate", "Of the head.", ADAPTER)] = None,
-    optimizer: Annotated[str | None, option("optimizer", "sgd or adamw.", ADAPTER)] = None,
-    weight_decay: Annotated[float | None, option("weight_decay", "Of active tensors.", ADAPTER)] = None,
-    lr_decay: Annotated[float | None, option("lr_decay", "Factor on the rates, a round.", ADAPTER)] = None,
-    precondition: Annotated[float | None, option("precondition", "Damping of Theorem 2.", ADAPTER)] = None,
-    seed: Annotated[int | None, option("seed", "An integer: reproducible, not private.", MACHINE)] = None,
-    device: Annotated[str | None, option("device", "cpu, cuda, cuda:1, ...", MACHINE)] = None,
-    precision: Annotated[str | None, option("precision", "fp32, or bf16 (frozen part).", MACHINE)] = None,
-    max_samples: Annotated[int | None, option("max_samples", "Bound on memory.", MACHINE)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a round, nothing else.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Keep ledger, records, state and adapter here.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this directory.")] = None,
-) -> None:
-    """Fine-tune privately over clients, and print accuracy and the ε spent after each round."""
-    given = {name: value for name, value in locals().items() if value is not None}
-    for name in ("as_json", "out", "resume"):
-        given.pop(name, None)
-    if resume is not None and out is not None:
-        raise ValueError(
-            f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
-        )
-    run(given, as_json, out, resume)
-
-
-def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:
-    """Load, train, and print a line a round."""
-    from lalora_kit.federated import federated_rounds
-    from lalora_kit.methods import find_method
-    from lalora_kit.privacy.soundcheck import about_trial
-    from lalora_kit.runs.checkpoint import save_rounds
-    from lalora_kit.runs.saved import load
-    from lalora_kit.tasks import OWN, load_source, placed
-
-    given = placed(given)
-    if resume is not None:
-        named = given.pop("method", None)
-        saved = load(resume, None if named is None else cli_own.same_method(named, resume))
-        check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
-        method, settings, task = saved.method, saved.settings, load_source(saved.source)
-        for line in saved.rounds:
-            show(line, settings, as_json)
-        if saved.ended:
-            typer.echo(f"this run has ended: round {settings.rounds} was its last; more are a new run", err=as_json)
-        rounds = save_rounds(task, method, settings, resume, resume=True)
-    else:
-        preset = given.pop("preset", None)
-        if preset is not None:
-            from lalora_kit.runs.presets import laid_under
-
-            given, told = laid_under(preset, given)
-            typer.echo(told, err=as_json)
-        method = find_method(given.pop("method", "la-lora"))
-        source = {name: given.pop(name) for name in SOURCE if name in given}
-        if not source.keys() & {"task", *OWN}:
-            source["task"] = "digits"
-        settings = Settings(**given)
-        task = load_source(source)
-        if task.owners and "clients" not in given and source.keys() & OWN:
-            settings = replace(settings, clients=len(task.owners))
-        if preset is not None:
-            task = replace(task, source={**task.source, "preset": preset})
-        rounds = save_rounds(task, method, settings, out) if out else federated_rounds(task, method, settings)
-    if task.source.keys() & OWN:
-        typer.echo(task.description, err=as_json)
-    announce(task.unit, settings, as_json)
-    for sentence in about_trial(task):
-        typer.echo(sentence, err=as_json)
-    for r in progress(rounds, settings, as_json):
-        show(r.to_json(), settings, as_json)
-    if not as_json and (out or resume):
-        typer.echo(f"kept in {out or resume}")
-
-
-def check_agrees(given: dict[str, Any], saved: dict[str, Any], directory: Path) -> None:
-    """A resumed run keeps its settings; one that is given differently belongs to another run."""
-    for name, value in given.items():
-        shown = None if value == float("inf") else value
-        if shown != saved.get(name):
-            raise ValueError(
-                f"{name}={value!r} differs from {saved.get(name)!r} of the run in {directory}; a run resumes only with "
-                f"the settings that it began with; leave {name} out, or start a new run with --out"
-            )
-
-
-def announce(unit: str, settings: Settings, as_json: bool) -> None:
-    """Say aloud what the ε that follows does and does not promise (on standard error with --json)."""
-    from lalora_kit.privacy.ledger import guarantee
-    from lalora_kit.records import NO_NOISE, SEED_KNOWN
-
-    promise = NO_NOISE if not settings.private else f"ε holds {guarantee(unit)}; δ={settings.delta:g}"
-    known = f"; {SEED_KNOWN}" if settings.private and settings.seed is not None else ""
-    typer.echo(promise + known, err=as_json)
-
-
-def progress(rounds: Any, settings: Settings, as_json: bool) -> Any:
-    """A bar on a terminal, nothing elsewhere."""
-    from tqdm import tqdm
-
-    return tqdm(rounds, total=settings.rounds, unit="round", disable=None if not as_json else not sys.stderr.isatty())
-
-
-def show(line: dict[str, Any], settings: Settings, as_json: bool) -> None:
-    """One round."""
-    if as_json:
-        print(json.dumps(line), flush=True)
-        return
-    from tqdm import tqdm
-
-    spent = "∞" if line["epsilon"] is None else f"{line['epsilon']:.3f}"
-    loss = "none" if line["loss"] is None else f"{line['loss']:.3f}"
-    tqdm.write(
-        f"round {line['round']:>3}/{settings.rounds}  accuracy {line['accuracy']:.3f}  loss {loss}  "
-        f"ε {spent}  σ {line['noise_multiplier']:.3f}  {line['seconds']:.2f} s"
-    )
 
 
 def main() -> None:

@@ -19,14 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.base.checks import near
-from lalora_kit.tasks.soundness import (
-    SAMPLE,
-    check_finite,
-    check_labels,
-    check_lengths,
-    check_owners,
-    check_units,
-)
+from lalora_kit.tasks.soundness import SAMPLE, check_finite, check_labels, check_lengths, check_owners, check_units
 
 Inputs = dict[str, Tensor]
 

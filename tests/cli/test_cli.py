@@ -141,7 +141,7 @@ def test_an_error_of_another_kind_is_not_taken_for_memory(monkeypatch):
 
 
 def test_a_loss_that_is_no_number_is_shown_as_none(capsys):
-    from lalora_kit.cli.app import show
+    from lalora_kit.cli.train import show
     from lalora_kit.settings import Settings
     from tests.fakes import fake_round
 
