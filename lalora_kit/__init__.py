@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from lalora_kit.base import threads
+
 if TYPE_CHECKING:
     from lalora_kit.auditing.attack import AuditResult, audit
     from lalora_kit.engine.adapters import Adapter
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from lalora_kit.tasks import TASKS, Task, load_task
 
 __version__ = "0.1.0"
+
+threads.prepare()  # before torch is loaded
 
 _HOME = {
     "Adapter": "engine.adapters",

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
 from lalora_kit.engine.persample import Engine
@@ -22,7 +23,7 @@ from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task
+from lalora_kit.tasks import Split, Task
 
 
 def federated_rounds(
@@ -86,30 +87,37 @@ class Run:
 
 def rounds(run: Run) -> Iterator[Round]:
     """The loop itself, over a run that has been checked."""
-    method, settings, plan = run.method, run.settings, run.plan
     data = run.task.train.to(run.engine.device)
-    server = plan.start.map(lambda value: value.to(run.engine.device))
-    for t in range(plan.done + 1, settings.rounds + 1):
-        started = time.perf_counter()
-        clients = plan.schedule[t - 1]
-        check_mode()
-        charge(run, t)  # on record before any noise is drawn
+    server = run.plan.start.map(lambda value: value.to(run.engine.device))
+    for t in range(run.plan.done + 1, run.settings.rounds + 1):
+        with torch_threads(run.plan.threads):
+            server, done = one_round(run, data, server, t)
+        yield done
 
-        local = stack(server, len(clients))
-        optimisers = Optimisers(local, settings, t)
-        steps = []
-        for k in range(1, settings.local_steps + 1):
-            active = local.keys(method.trains(t, k))
-            step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
-            optimisers.apply(step.gradients, method)
-            steps.append(step)
 
-        uploads, weights = unstack(local, len(clients)), plan.weights(clients)
-        trained = method.trained_in(t, settings.local_steps)
-        server = method.aggregate(server, uploads, weights, trained)
-        check_still_finite(server, t)
-        sent = server.size(trained), aggregation_gap(uploads, weights)
-        yield record(run, t, server, sent, steps, started)
+def one_round(run: Run, data: Split, server: Adapter, t: int) -> tuple[Adapter, Round]:
+    """Round t from the server's adapter: charge, train every participant, average, record."""
+    method, settings, plan = run.method, run.settings, run.plan
+    started = time.perf_counter()
+    clients = plan.schedule[t - 1]
+    check_mode()
+    charge(run, t)  # on record before any noise is drawn
+
+    local = stack(server, len(clients))
+    optimisers = Optimisers(local, settings, t)
+    steps = []
+    for k in range(1, settings.local_steps + 1):
+        active = local.keys(method.trains(t, k))
+        step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
+        optimisers.apply(step.gradients, method)
+        steps.append(step)
+
+    uploads, weights = unstack(local, len(clients)), plan.weights(clients)
+    trained = method.trained_in(t, settings.local_steps)
+    server = method.aggregate(server, uploads, weights, trained)
+    check_still_finite(server, t)
+    sent = server.size(trained), aggregation_gap(uploads, weights)
+    return server, record(run, t, server, sent, steps, started)
 
 
 def charge(run: Run, t: int) -> None:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from lalora_kit.base.threads import threads_for, torch_threads
 from lalora_kit.engine.adapters import Adapter, create
 from lalora_kit.engine.limits import check_device, check_fits, check_rank, check_steps
 from lalora_kit.engine.memory import chunk_for
@@ -53,6 +55,7 @@ class Plan:
         machine: device, versions and threads, and what the task computes: bit-for-bit repetition depends on them.
         run: the run's name in the ledger: equal names mean the same releases.
         moves: where the run changed machines; from each on the noise is fresh, and charged.
+        threads: torch's, on the CPU, for all that the run computes.
         max_samples: the chunk; chosen from the free memory where the settings leave it open.
         streams: the run's keyed randomness; empty when the run has ended and its secret was deleted.
         told: the keys of those streams that give nothing away, as hexadecimal digits.
@@ -72,6 +75,7 @@ class Plan:
     machine: Mapping[str, str]
     moves: tuple[tuple[int, str], ...]
     run: str
+    threads: int
     max_samples: int | None
     streams: Streams
     secret: bytes = field(repr=False)
@@ -128,6 +132,12 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         ValueError: if the rank, the clients, the batch or the steps do not fit, or `state` is of another run.
         BudgetExceeded: if other runs in the ledger have spent the target ε already.
     """
+    with torch_threads(threads_for(sum(map(Tensor.numel, task.backbone.parameters())), settings.threads)):
+        return planned(task, method, settings, ledger, state)
+
+
+def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, state: RunState | None) -> Plan:
+    """The plan, made with the threads that the run will have."""
     method.check(settings.local_steps)
     check_device(settings.device)
     check_sound(task, method, settings)
@@ -181,6 +191,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
         machine=machine,
         moves=moves,
         run=run,
+        threads=torch.get_num_threads(),
         max_samples=chunk,
         streams=moved(Streams(secret), moves),
         secret=secret,

@@ -46,6 +46,7 @@ class Settings:
     Machine:
         seed: None draws from the operating system; an integer makes the run reproducible and not private.
         device, precision: where to compute; "bf16" runs the frozen part under autocast.
+        threads: torch's, on the CPU; None takes one for a small backbone, else the cores that are granted.
         max_samples: at most so many samples in memory at once; None takes as many as fit into the free memory.
         teaching: also record clip fraction, signal-to-noise and realised batches, which are not private.
 
@@ -80,6 +81,7 @@ class Settings:
     seed: int | None = None
     device: str = "cpu"
     precision: str = "fp32"
+    threads: int | None = None
     max_samples: int | None = None
     teaching: bool = False
 
@@ -202,8 +204,9 @@ def check_machine(s: Settings) -> None:
     """Seed, device, precision and memory."""
     if s.seed is not None:
         counting("seed", s.seed, 0, 2**64 - 1)
-    if s.max_samples is not None:
-        counting("max_samples", s.max_samples)
+    for name in ("threads", "max_samples"):
+        if getattr(s, name) is not None:
+            counting(name, getattr(s, name))
     known = isinstance(s.precision, str) and s.precision in PRECISIONS
     require("precision", s.precision, known, f"known are {', '.join(PRECISIONS)}", "choose one")
     require("device", s.device, isinstance(s.device, str) and bool(s.device), "a device is named", "use cpu or cuda")

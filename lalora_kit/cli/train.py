@@ -65,6 +65,7 @@ def train(
     seed: Annotated[int | None, option("seed", "An integer: reproducible, not private.", MACHINE)] = None,
     device: Annotated[str | None, option("device", "cpu, cuda, cuda:1, ...", MACHINE)] = None,
     precision: Annotated[str | None, option("precision", "fp32, or bf16 (frozen part).", MACHINE)] = None,
+    threads: Annotated[int | None, option("threads", "Torch's, on the CPU; none: by the backbone.", MACHINE)] = None,
     max_samples: Annotated[int | None, option("max_samples", "Bound on memory.", MACHINE)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a round, nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep ledger, records, state and adapter here.")] = None,

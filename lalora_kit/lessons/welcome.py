@@ -7,6 +7,7 @@ import platform
 import sys
 from importlib.metadata import version
 
+from lalora_kit.base import threads
 from lalora_kit.base.machine import available_memory, bf16_in_hardware
 from lalora_kit.base.network import answers, hub_address
 
@@ -21,12 +22,13 @@ def place() -> str:
 
 
 def here() -> None:
-    """Turn third-party widgets on where they are off, and say in one line what was found."""
+    """Turn third-party widgets on where they are off, settle threads, and say in one line what was found."""
     where = place()
     if where == "Colab":
         from google.colab import output  # type: ignore[import-not-found, import-untyped]
 
         output.enable_custom_widget_manager()
+    threads.settle()
     print(found(where))
 
 

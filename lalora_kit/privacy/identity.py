@@ -52,7 +52,7 @@ from lalora_kit.tasks.padding import trimmed
 from lalora_kit.tasks.partition import Shards
 
 #: Settings that say where and how a run is computed, not what is computed.
-PLACE = ("device", "precision", "max_samples", "teaching")
+PLACE = ("device", "precision", "threads", "max_samples", "teaching")
 PROBED = 2  # test samples that are run forward and backward to tell what a task computes
 
 

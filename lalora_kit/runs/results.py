@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
@@ -125,7 +126,8 @@ def results(run: Opened) -> Results:
 def predictions(task: Task, adapter: Adapter, plan: Plan, device: str) -> Tensor:
     """The most likely class of each test sample `(samples,)`."""
     engine = Engine(task, adapter.scale, device=device, max_samples=plan.max_samples)
-    return engine.predict(adapter.map(lambda value: value.to(engine.device)), task.test.inputs).argmax(1)
+    with torch_threads(plan.threads):
+        return engine.predict(adapter.map(lambda value: value.to(engine.device)), task.test.inputs).argmax(1)
 
 
 def scores(labels: Tensor, guesses: Tensor, classes: int, which: Tensor | None = None) -> Scores:
