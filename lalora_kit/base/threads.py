@@ -3,8 +3,8 @@
 On a small backbone a second thread wins nothing, and where anything else runs the two spin and wait for each other:
 measured on two cores, a round then takes ten times as long. And torch by itself takes a thread for each core of the
 machine, though a container may be granted one of 64. So importing the kit, before torch, lets torch begin with the
-cores that are granted, and wait without spinning; and a run takes one thread for a small backbone. A notebook of the kit does all else with one
-thread too (`settle`).
+cores that are granted, and wait without spinning; and a run takes one thread for a small backbone.
+A notebook of the kit does all else with one thread too (`settle`).
 
 What a user has set wins, in this order: `Settings(threads=)` or `--threads`, the variable `LALORA_THREADS`,
 `OMP_NUM_THREADS`, `torch.set_num_threads`.
