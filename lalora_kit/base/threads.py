@@ -42,8 +42,8 @@ def quota(cgroup: Path = CGROUP) -> float:
     """Cores' worth of time that a container may take; infinite where nothing bounds it, or nothing can be read."""
     for period, limit in ((None, "cpu.max"), ("cpu/cpu.cfs_period_us", "cpu/cpu.cfs_quota_us")):
         try:
-            words = (cgroup / limit).read_text().split()
-            words += (cgroup / period).read_text().split() if period else []
+            words = (cgroup / limit).read_text(encoding="utf-8").split()
+            words += (cgroup / period).read_text(encoding="utf-8").split() if period else []
             allowed, of = float(words[0]), float(words[1])
         except (OSError, ValueError, IndexError):
             continue  # no such file here, or "max": no bound

@@ -84,7 +84,7 @@ def answer(arguments: list[str]) -> int:
         return told(f"{error}; {kept if 'train' in arguments[:1] else 'mend the cause, and call again'}", EXIT_MACHINE)
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
-            raise
+            return own_fault(error)
         return told(
             "memory ran out; every finished round is kept where --out was given; close other programs and --resume, or "
             "start anew with --max-samples 64 or less: results are the same but for rounding",
@@ -93,7 +93,19 @@ def answer(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         typer.echo("stopped; every finished round is kept where --out was given", err=True)
         return 130
+    except Exception as error:
+        return own_fault(error)
     return code if isinstance(code, int) else 0
+
+
+def own_fault(error: Exception) -> int:
+    """The exit code for an error out of a method of one's own, which is told; any other is a fault of the kit's."""
+    from lalora_kit.methods.own import blamed
+
+    sentence = blamed(error)
+    if sentence is None:
+        raise error
+    return told(sentence)
 
 
 def told(message: str, code: int = EXIT_BAD_INPUT) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,6 +126,17 @@ def same_method(given: str, directory: Path) -> Method:
             "that it began with; leave it out, or start a new run with --out"
         )
     return method
+
+
+def check_agrees(given: dict[str, Any], saved: dict[str, Any], directory: Path) -> None:
+    """A resumed run keeps its settings; one that is given differently belongs to another run."""
+    for name, value in given.items():
+        shown = None if value == float("inf") else value
+        if shown != saved.get(name):
+            raise ValueError(
+                f"{name}={value!r} differs from {saved.get(name)!r} of the run in {directory}; a run resumes only with "
+                f"the settings that it began with; leave {name} out, or start a new run with --out"
+            )
 
 
 def plan_table(found: Forecast, settings: Settings, unit: str) -> str:

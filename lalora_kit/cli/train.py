@@ -95,7 +95,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if resume is not None:
         named = given.pop("method", None)
         saved = load(resume, None if named is None else cli_own.same_method(named, resume))
-        check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
+        cli_own.check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
         method, settings, task = saved.method, saved.settings, load_source(saved.source)
         for line in saved.rounds:
             show(line, settings, as_json)
@@ -129,17 +129,6 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):
         typer.echo(f"kept in {out or resume}")
-
-
-def check_agrees(given: dict[str, Any], saved: dict[str, Any], directory: Path) -> None:
-    """A resumed run keeps its settings; one that is given differently belongs to another run."""
-    for name, value in given.items():
-        shown = None if value == float("inf") else value
-        if shown != saved.get(name):
-            raise ValueError(
-                f"{name}={value!r} differs from {saved.get(name)!r} of the run in {directory}; a run resumes only with "
-                f"the settings that it began with; leave {name} out, or start a new run with --out"
-            )
 
 
 def announce(unit: str, settings: Settings, as_json: bool) -> None:

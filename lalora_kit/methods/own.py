@@ -14,13 +14,14 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
-from lalora_kit.methods.method import Method
+from lalora_kit.methods.method import BOTH, Method
 
 MARK = ".py:"
 MODULE = "own_method_"
@@ -71,16 +72,39 @@ def run(file: Path, data: bytes, name: str) -> Method:
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[loader.name] = module  # dataclasses and pickle look a module up by its name
-    try:
-        loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # anything can go wrong in somebody's file
-        del sys.modules[loader.name]
-        raise ValueError(f"{file} cannot be run{line_of(error, file)}: {said(error)}; mend it; {NAMED}") from error
+    guarded(loader.exec_module, file, module)
     found = getattr(module, name, None)
     if not isinstance(found, Method):
         have = [key for key, value in vars(module).items() if isinstance(value, Method)]
         raise ValueError(f"{file} holds no Method named {name!r}; it holds {', '.join(have) or 'none'}; name one")
+    for step in (1, 2):
+        trained = guarded(found.trains, file, 1, step)
+        if not isinstance(trained, Set) or not trained <= BOTH:
+            raise ValueError(
+                f"{file}: {name}.trains(1, {step}) gives {trained!r}; it must be a set of 'A' and 'B', or none"
+            )
     return replace(found, source={"file": str(file), "name": name, "sha256": content})
+
+
+def guarded(function: Callable[..., Any], file: Path, *given: Any) -> Any:
+    """What a function of somebody's file gives, or `ValueError` naming the file, the line and what went wrong."""
+    try:
+        return function(*given)
+    except (Exception, SystemExit) as error:  # anything can go wrong there
+        raise ValueError(f"{file} cannot be run{line_of(error, file)}: {said(error)}; mend it; {NAMED}") from error
+
+
+def blamed(error: Exception) -> str | None:
+    """The sentence about an error that came out of a method of one's own; None for one that did not."""
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)
+              if str(frame.f_globals.get("__name__")).startswith(MODULE)]  # fmt: skip
+    if not frames:
+        return None
+    frame, line = frames[-1]
+    return (
+        f"{frame.f_code.co_filename} at line {line}, your own method: {said(error)}; what was released "
+        "before is charged; mend the method, and start a new run"
+    )
 
 
 def said(error: BaseException) -> str:

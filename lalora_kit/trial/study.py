@@ -13,7 +13,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from tqdm import tqdm
 from lalora_kit.base.files import append_line, dumps, read_lines, write_atomically
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
-from lalora_kit.methods.own import MARK, content_of
+from lalora_kit.methods.own import MARK, blamed, content_of
 from lalora_kit.privacy.identity import digest
 from lalora_kit.settings import Settings
 
@@ -85,7 +85,13 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
     torch.set_num_threads(1)
     started, loaded = time.perf_counter(), load_task(task)
     method = find(run.method)
-    records = list(federated_rounds(loaded, method, run.settings))
+    try:
+        records = list(federated_rounds(loaded, method, run.settings))
+    except Exception as error:  # of its traceback, no more than a text leaves this process
+        sentence = blamed(error)
+        if sentence is None:
+            raise
+        raise ValueError(sentence) from error
     return {
         **run.to_json(),
         **({CONTENT: method.source["sha256"]} if method.source else {}),
@@ -193,6 +199,14 @@ def ensure(
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(work, cell) for cell in missing]
         for count, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), disable=not jobs or report is not None)):
-            append_line(path, {**job.result(), "made": made["made"]})
+            append_line(path, {**ended(job), "made": made["made"]})
             if report is not None:
                 report(count + 1, len(jobs))
+
+
+def ended(job: Future[dict[str, Any]]) -> dict[str, Any]:
+    """A job's line; `OSError` if its process was killed, as a system does where memory runs out."""
+    try:
+        return job.result()
+    except BrokenExecutor as error:
+        raise OSError("a worker process was killed, most likely for its memory; call again with --workers 1") from error

@@ -246,6 +246,9 @@ BROKEN_METHODS = {
     "that leaves": ("import sys\nsys.exit(3)", "SystemExit"),
     "with nothing": ("x = 1", "no Method named 'MINE'"),
     "in bytes": ("\0", "cannot be run"),
+    "that trains nonsense": (MINE.replace("return B", "return 'AB'"), r"trains\(1, 1\) gives 'AB'"),
+    "that fails at a later step": (MINE.replace("return B", "return {1: B}[step]"), "at line 6.*KeyError"),
+    "that fails in training": (MINE.replace("only_b)", "only_b, lambda g, f: g / g.x)"), "at line 8.*AttributeError"),
 }
 
 

@@ -54,6 +54,7 @@ SENSIBLE: dict[str, list[object]] = {
     "seed": [None, 0, 7],
     "device": ["cpu"],
     "precision": ["fp32", "bf16"],
+    "threads": [None, 1, 2],
     "max_samples": [None, 1, 5],
     "teaching": [True, False],
 }
