@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +35,7 @@ from lalora_kit.privacy.soundcheck import check_sound
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
-from lalora_kit.tasks.partition import Shards, partition
+from lalora_kit.tasks.partition import Shards, partition, size_of, units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,15 +211,3 @@ def chosen_chunk(
         before = state.machine.get("max_samples", "None")
         return int(before) if before.isdecimal() else None
     return chunk_for(task, adapter, device, sorted(batches)[-settings.participants :])
-
-
-def units_of(task: Task, shard: np.ndarray) -> np.ndarray:
-    """Each sample's unit of privacy, numbered within the shard; the sample itself where the task names none."""
-    if task.train.units is None:
-        return np.arange(len(shard))
-    return np.unique(task.train.units.numpy()[shard], return_inverse=True)[1]
-
-
-def size_of(units: np.ndarray) -> int:
-    """How many different units there are, numbered from 0."""
-    return int(units.max()) + 1

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.persample import Engine
-from lalora_kit.engine.unsound import Unsound
 from lalora_kit.tasks import Inputs, Task
+from lalora_kit.tasks.unsound import Unsound
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,10 @@ from lalora_kit.base.machine import available_memory
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.onepass import Pass, Way, exact_engine, near, part_of, passed, random_adapter, same, same_scores
 from lalora_kit.engine.persample import Engine
-from lalora_kit.engine.unsound import REMEDY, Broken, Unsound, computing
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.madeup import pair
 from lalora_kit.tasks.padding import MASK
+from lalora_kit.tasks.unsound import REMEDY, Broken, Unsound, computing
 
 SEED = 20260219
 DRAWS = 3  # of samples, before a gradient of zero is taken for none: a ReLU may be closed for some

@@ -18,13 +18,13 @@ from torch import nn
 from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.engine.onepass import Way
 from lalora_kit.engine.tryout import SEED, try_out
-from lalora_kit.engine.unsound import Unsound
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.madeup import longest
 from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.padding import MASK, positions_of
+from lalora_kit.tasks.unsound import Unsound
 
 LONG = 1.0  # seconds from which on the trial is told
 

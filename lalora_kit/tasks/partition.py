@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lalora_kit.tasks import Task
+
 MAX_REDRAWS = 100
 
 Shards = tuple[np.ndarray, ...]
@@ -95,3 +97,15 @@ def dirichlet(labels: np.ndarray, clients: int, beta: float, generator: np.rando
         for parts, piece in zip(held, np.split(members, cuts), strict=True):
             parts.append(piece)
     return tuple(np.sort(np.concatenate(parts)) for parts in held)
+
+
+def units_of(task: Task, shard: np.ndarray) -> np.ndarray:
+    """Each sample's unit of privacy, numbered within the shard; the sample itself where the task names none."""
+    if task.train.units is None:
+        return np.arange(len(shard))
+    return np.unique(task.train.units.numpy()[shard], return_inverse=True)[1]
+
+
+def size_of(units: np.ndarray) -> int:
+    """How many different units there are, numbered from 0."""
+    return int(units.max()) + 1

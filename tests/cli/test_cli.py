@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 
 from lalora_kit.cli import app as cli
+from lalora_kit.cli import train
 
 FAST = ["--rounds", "2", "--local-steps", "2", "--clients", "3", "--sample-rate", "0.03"]
 
@@ -124,7 +125,7 @@ def test_a_place_that_cannot_be_written_to_is_one_sentence_and_exit_code_one(cap
     ids=["python", "cpu", "cuda"],
 )
 def test_memory_that_runs_out_is_one_sentence_and_exit_code_one(error, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "run", mock.Mock(side_effect=error))
+    monkeypatch.setattr(train, "run", mock.Mock(side_effect=error))
     monkeypatch.setattr(sys, "argv", ["lalora", "train"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -134,7 +135,7 @@ def test_memory_that_runs_out_is_one_sentence_and_exit_code_one(error, capsys, m
 
 
 def test_an_error_of_another_kind_is_not_taken_for_memory(monkeypatch):
-    monkeypatch.setattr(cli, "run", mock.Mock(side_effect=RuntimeError("a fault of ours")))
+    monkeypatch.setattr(train, "run", mock.Mock(side_effect=RuntimeError("a fault of ours")))
     monkeypatch.setattr(sys, "argv", ["lalora", "train"])
     with pytest.raises(RuntimeError, match="a fault of ours"):
         cli.main()

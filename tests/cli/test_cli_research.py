@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lalora_kit.cli import research as cli_research
-from lalora_kit.trial import claim_runs
+from lalora_kit.trial import claim_runs, tables
 from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
 from tests.cli.test_cli import lalora
@@ -36,7 +36,7 @@ def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(claim_runs, "run_claims", lambda out, *, task, **_: asked.append((str(out), task)) or [])
-    monkeypatch.setattr(claim_runs, "write_tables", lambda out, *_: (out, out))
+    monkeypatch.setattr(tables, "write_tables", lambda out, *_: (out, out))
     monkeypatch.setattr(cli_research, "finish", lambda *_: None)
     runner = CliRunner()
     for arguments in (["claims"], ["compare", "la-lora", "dp-lora"], ["claims", "--out", "mine"]):
@@ -66,7 +66,7 @@ def test_bad_input_is_one_sentence(arguments, words, tmp_path):
 
 def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
     rows = judge({}, CLAIMS[:2])
-    files = claim_runs.write_tables(tmp_path, rows, [], (0.5, 1.0))
+    files = tables.write_tables(tmp_path, rows, [], (0.5, 1.0))
     cli_research.finish(rows, [], files, (0.5, 1.0), as_json=False)
     printed = capsys.readouterr().out
     assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lalora_kit.cli import app as cli
+from lalora_kit.cli import train
 from lalora_kit.federated import federated_rounds
 from lalora_kit.local import draw
 from lalora_kit.methods import METHODS
@@ -146,7 +146,7 @@ def test_the_ledger_and_the_statement_say_per_patient(kept, capsys):
     assert said.unit == "patient" and said.to_json()["unit"] == "one training patient of one client"
     assert "if one patient's gradient is replaced by zero" in said.text and "sample's" not in said.text
     assert "per patient of one client" in (kept / "adapter" / "privacy.json").read_text("utf-8")
-    cli.announce("patient", FAST, as_json=False)
+    train.announce("patient", FAST, as_json=False)
     assert "ε holds per patient of one client" in capsys.readouterr().out
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 
 from lalora_kit.base.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.trial import claim_runs, grid
+from lalora_kit.trial import claim_runs, grid, tables
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
 from lalora_kit.trial.effects import LEVEL, together
@@ -175,7 +175,7 @@ def test_all_claims_from_no_runs_to_tables_and_again(inline, monkeypatch, tmp_pa
     count = len(inline)
     claim_runs.run_claims(tmp_path)
     assert len(inline) == count, "a second call has nothing left to do"
-    as_csv, as_json = claim_runs.write_tables(tmp_path, rows, exact_claims(), rates_of())
+    as_csv, as_json = tables.write_tables(tmp_path, rows, exact_claims(), rates_of())
     table = list(csv.DictReader(as_csv.read_text().splitlines()))
     kept = json.loads(as_json.read_text())
     assert [line["key"] for line in table] == [row["key"] for row in kept["rows"]]
@@ -226,7 +226,7 @@ def test_a_comparison_needs_two_methods_that_exist(methods):
 
 @pytest.mark.parametrize("task", sorted(RATES))
 def test_the_shipped_table_is_what_the_shipped_runs_say(task):
-    rows = claim_runs.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
+    rows = tables.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
     kept = json.loads((claim_runs.SHIPPED / f"{task}.json").read_text())
     assert [row["verdict"] for row in kept["rows"]] == [row["verdict"] for row in rows]
     for ours, theirs in zip(rows, kept["rows"], strict=True):
