@@ -248,7 +248,6 @@ BROKEN_METHODS = {
     "in bytes": ("\0", "cannot be run"),
     "that trains nonsense": (MINE.replace("return B", "return 'AB'"), r"trains\(1, 1\) gives 'AB'"),
     "that fails at a later step": (MINE.replace("return B", "return {1: B}[step]"), "at line 6.*KeyError"),
-    "that fails in training": (MINE.replace("only_b)", "only_b, lambda g, f: g / g.x)"), "at line 8.*AttributeError"),
 }
 
 
@@ -260,6 +259,12 @@ def test_p12_a_file_that_cannot_be_run_is_named(name, tmp_path):
     (tmp_path / "mine.py").write_text(text, "utf-8")
     code, said = run("audit", "--method", f"{tmp_path}/mine.py:MINE", "--trials", "100")
     assert code == 2 and str(tmp_path / "mine.py") in said and re.search(words, said), said
+
+
+def test_p12_a_smooth_that_fails_is_refused_before_a_release(tmp_path):
+    (tmp_path / "mine.py").write_text(MINE.replace("only_b)", "only_b, lambda g, f: g / g.x)"), "utf-8")
+    code, said = run("audit", "--method", f"{tmp_path}/mine.py:MINE", "--trials", "100")
+    assert code == 2 and "mine cannot post-process a gradient" in said and "AttributeError" in said
 
 
 # ---- T6: relative paths ------------------------------------------------------------------------------------------
