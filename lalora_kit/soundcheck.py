@@ -91,7 +91,8 @@ def check_smooth(task: Task, method: Method, factors: frozenset[str], rank: int)
     """Refuse a method whose post-processing cannot take a factor of this task, or changes its shape."""
     for name in task.targets:
         m, n = task.backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
-        shapes: dict[str, tuple[int, ...]] = {"A": (1, rank, n), "B": (1, m, rank)}  # type: ignore[dict-item]
+        low = min(rank, m, n)  # type: ignore[call-overload] # a higher rank is refused elsewhere
+        shapes: dict[str, tuple[int, ...]] = {"A": (1, low, n), "B": (1, m, low)}  # type: ignore[dict-item]
         for factor in sorted(factors & shapes.keys()):
             try:
                 found = tuple(method.smooth(torch.ones(shapes[factor]), factor).shape)
