@@ -2,7 +2,8 @@
 
     from lalora_kit import METHODS, Settings, federated_rounds, load_task
 
-Importing the package loads no torch: each public name is fetched when it is first used.
+The algorithm is five files beside this one: settings, plan, federated (the loop), local (a client's step), records.
+README.md draws the folders. Importing the package loads no torch: each public name is fetched when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Base: what every room may stand on: checks of one value, files that survive a crash, the network, this machine.
+"""Base: checks of one value, files that survive a crash, threads, what this machine has. Every folder may use it.
 
-Imports nothing of the package. Read `checks` first: its sentences are how the kit refuses.
+Imports nothing of the package. Read `checks` first: the sentence with which bad input is refused is made there.
 """

@@ -1,4 +1,4 @@
 """Book: the notebooks run headlessly, their pages, handouts and reports.
 
-Imports `figures`, `lessons`, `trial` and all below them. Read `notebooks` first, then `execute`: one notebook, run.
+Imports base to federated, runs, lessons, auditing, trial, figures, panels. Read `notebooks` first, then `execute`.
 """

@@ -1,4 +1,5 @@
-"""Figures: records in, a plotly figure out; nothing here computes, trains or shows.
+"""Figures: records and results in, a plotly figure out; a figure never trains.
 
-Imports everything below and no widget. Read `common` first: one look for all; a new figure is a file beside it.
+Imports base to federated, runs, lessons, auditing, trial, for the types of what it draws. Read `common` first: one look
+for all; a new figure is a file beside it, and nothing is registered.
 """

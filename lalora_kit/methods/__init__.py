@@ -1,8 +1,8 @@
 """Methods: each is a value that the loop consults. The table `METHODS` is the whole list.
 
-To add one: write a file beside this one with its `Method` value, and add it to the tuple below. Imports `base` and
-`engine` (names of tensors), nothing of the loop. Read `method` first, then `la_lora`. One of your own needs
-no place here: it is named `file.py:NAME` (`lalora_kit.methods.own`).
+Read `method` first: the loop asks it which factors train at a local step. To add one: write a file beside this one with
+its `Method` value, and add it to the tuple below. One of your own needs no place here: it is named `file.py:NAME`
+(`methods.own`). Imports base, settings, tasks, engine, records; nothing of the loop.
 """
 
 from __future__ import annotations

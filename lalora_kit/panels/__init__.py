@@ -1,4 +1,4 @@
-"""Panels: live training and the widgets around it.
+"""Panels: live training and the widgets around it, for the notebooks.
 
-Imports `figures` and all below it; only notebooks import a panel. Read `live` first: state without widgets.
+Imports base to federated, runs, lessons, auditing, trial, figures. Read `live` first: the state without widgets.
 """

@@ -1,8 +1,8 @@
 """Privacy: calibrating the noise, drawing and clipping and noising, and recording what was released.
 
-The guarantee rests on `accounting` (ε from noise and back, through Opacus), `mechanism` (draw, clip, noise), `ledger`
-(what was released), `identity` (what is a replay) and `soundcheck` (what is let in). Imports `base`, `tasks`, `engine`
-and `methods`. Read `mechanism` first: the only code that touches a sample's gradient before the noise.
+Read `mechanism` first: it draws, clips each sample over all tensors at once, and adds noise. Then `accounting` (ε from
+noise and back), `ledger` and `release` (what was released), `identity` (does a resumed run replay, or is its noise
+fresh?), `soundcheck` (which tasks may train at all). Imports base, settings, tasks, engine, records, methods.
 """
 
 from lalora_kit.privacy.accounting import (

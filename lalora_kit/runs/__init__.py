@@ -1,4 +1,5 @@
-"""Runs: a run as its directory and its readers see it: forecast, presets, checkpoint, adapter file, statement, report.
+"""Runs: the directory that a run leaves, and what is told from it: presets, forecast, statement, results, baselines.
 
-Imports the algorithm and all below it. Read `checkpoint` first: it says which files a run leaves, and in which order.
+Imports base to federated (README.md has the order). Read `checkpoint` first: which files a run writes (`statefile`: one
+state; `adapterfile`: PEFT's format); `saved` reads them back, `spent` adds up their ledgers' ε.
 """

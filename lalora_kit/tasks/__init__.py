@@ -1,7 +1,7 @@
 """Tasks: a frozen public backbone, a private data set to adapt it to, and a public test set.
 
 A `Task` says where LoRA goes (`targets`) and which module is the head; everything downstream reads only these fields,
-so a new task is one loader and one row of `TASKS`. Imports `base` and `settings`. Read `Task` below first.
+so a new task is a loader in `embedded` or `hub`, and a row of `TASKS` below. Imports base, settings. Read `Task` first.
 """
 
 from __future__ import annotations

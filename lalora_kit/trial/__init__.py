@@ -1,4 +1,4 @@
-"""Trial: the paper's claims and comparisons by a rule that was written before the runs, and the finished runs (`kept`).
+"""Trial: the paper's claims, and comparisons, by a rule written before the runs; finished ones lie in `kept`.
 
-Imports the algorithm, `lessons` and all below them. Read `verdicts` first: the rule; `claims` is the table it judges.
+Imports base to federated, runs, lessons, auditing. Read `verdicts` first: the rule; `claims` is the table it judges.
 """

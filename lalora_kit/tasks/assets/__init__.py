@@ -1,4 +1,4 @@
 """The embedded tasks' pretrained backbones, the scripts that make them, and a record of each making.
 
-Imports `tasks`. Read `pretrain` first; beside each file of weights lies a record that says how it was made.
+Imports what `tasks` may. Read `pretrain` first; beside each file of weights lies a record that says how it was made.
 """
