@@ -87,7 +87,7 @@ def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
     where = "each at its best rate" if mode == "best" else "at equal rate"
     at_equal = found["holds only"] + found["the opposite holds only"]
     return (
-        f"{found['holds']} of {len(rows)} hold, of {found['the opposite holds']} the opposite; "
+        f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed; "
         f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above x, "
         f"{found['too few'] + found['no verdict']} undecided"
         f"<br><sup>{seeds} seeds; drawn: effects {where}; all intervals of the table hold together at 95 %</sup>"

@@ -106,6 +106,7 @@ def said(first="lalora_kit", **variables):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_importing_the_kit_first_lets_torch_begin_with_the_cores_that_are_granted():
     cores = str(threads.usable_cores())
     assert said()[1:] == ["PASSIVE", "1", cores] and int(said()[0]) <= int(cores)

@@ -30,6 +30,8 @@ from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.settings import Settings
 from tests.tiny import linear_task
 
+pytestmark = pytest.mark.slow
+
 TASK = linear_task()
 #: What a careful user sets; the accountant's answers for these few are computed once and cached.
 SENSIBLE: dict[str, list[object]] = {

@@ -10,6 +10,8 @@ import pytest
 
 import lalora_kit
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "lalora_kit").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
 COMMAND = "-m pdoc lalora_kit lalora_kit.privacy lalora_kit.methods lalora_kit.tasks -o build/api"

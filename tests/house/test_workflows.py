@@ -16,6 +16,8 @@ from lalora_kit.book import sweep
 from lalora_kit.cli.app import app
 from tests import pins
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLE = ROOT / "notebooks" / "ci-example.yml"
