@@ -100,7 +100,8 @@ class Task:
         `inputs` are `(samples, ...)`, the backbone's `x`, or a mapping of such by keyword; `labels` `(samples,)` are
         places in `classes` or their names. `about` must hold `test_inputs`, `test_labels`, `classes` and `head`, and
         may hold `targets` (else every linear layer outside the head), `owners` and `test_owners` `(samples,)`, which
-        make the clients, `units` `(samples,)` with what they are in `unit`, `prepare`, `name` and `description`.
+        make the clients, `units` `(samples,)` with what they are in `unit`, and `test_units`, so that no person is in
+        both (without them no test row may equal a training row), `prepare`, `name` and `description`.
 
         >>> model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
         >>> task = Task.from_arrays(model, torch.randn(8, 5), ["no", "yes"] * 4, test_inputs=torch.randn(2, 5),
