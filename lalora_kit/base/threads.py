@@ -1,8 +1,8 @@
 """Threads: how many torch may use, chosen in one place, by what the process may use and by the size of the work.
 
-On a small backbone a second thread wins nothing, and where anything else runs the two spin and wait for each other:
-measured on two cores, a round then takes ten times as long. And torch by itself takes a thread for each core of the
-machine, though a container may be granted one of 64. So importing the kit, before torch, lets torch begin with the
+On a small backbone a second thread wins little, and where anything else runs the two spin and wait for each other: see
+`tests.benchmarks.threads` for what a round then costs. And torch by itself takes a thread for each core of the machine,
+though a container may be granted one of 64. So importing the kit, before torch, lets torch begin with the
 cores that are granted, and wait without spinning; and a run takes one thread for a small backbone.
 A notebook of the kit does all else with one thread too (`settle`).
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 VARIABLE = "LALORA_THREADS"
 OURS = "LALORA_OMP_NUM_THREADS"  # says to this process and its children that OMP_NUM_THREADS was set here, by nobody
-SMALL = 2_000_000  # parameters of a backbone up to which one thread is as fast as two
+SMALL = 2_000_000  # parameters of a backbone up to which a second thread wins little
 CGROUP = Path("/sys/fs/cgroup")
 _SETTLED: list[int] = []  # what `settle` has set, which is nobody's wish
 _OUTSIDE = threading.local()  # `count`: what torch had before the outermost `torch_threads` of this thread
