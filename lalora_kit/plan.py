@@ -155,7 +155,8 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
     chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
     done = 0 if state is None else state.round
-    if state is not None and done == settings.rounds:  # it has ended: nothing more is released, wherever it is read
+    ended = done == settings.rounds  # nothing more is released, wherever it is read: it needs no room and no noise
+    if state is not None and ended:
         machine = dict(state.machine)
     else:
         machine = {**machine_of(settings, chunk), **computed_by(task, method)}
@@ -164,13 +165,11 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
         check_fits(state.adapter, start, f"the state of round {state.round}")
         start = state.adapter
     run = digest([identity, machine, moves])
-    ended = state is not None and state.round >= settings.rounds  # it releases nothing more, so it needs no room
     priors = [
         () if ended else ledger.composition(client, run, identity["shards"], others_only=True)
         for client in range(settings.clients)
     ]
-    # A run that has ended needs no noise, whatever other runs have spent since.
-    begun = done if done == settings.rounds else moves[-1][0] if moves else 0
+    begun = done if ended else moves[-1][0] if moves else 0
     sigmas = calibrate(settings, rates, schedule[begun:], priors)
     check_steps(settings, rates, sigmas, [rate * size for rate, size in zip(rates, sizes, strict=True)])
     # What this run has released stands, even if other runs have come since: the same noise at another σ, beside the
