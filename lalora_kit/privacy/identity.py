@@ -28,7 +28,6 @@ called reproducible, not private.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -39,21 +38,18 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Inputs, Split, Task, logits
-from lalora_kit.tasks.padding import trimmed
+from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.partition import Shards
+from lalora_kit.tasks.probe import probe
 
 #: Settings that say where and how a run is computed, not what is computed.
 PLACE = ("device", "precision", "threads", "max_samples", "teaching")
-PROBED = 2  # test samples that are run forward and backward to tell what a task computes
 
 
 def digest(value: object) -> str:
@@ -146,47 +142,6 @@ def computed_by(task: Task, method: Method) -> dict[str, str]:
     reasons = sorted(unseen | hidden) + [doubt] * bool(doubt)
     unsure = f"{'; '.join(reasons)} ({os.urandom(8).hex()})" if reasons else ""
     return {"functions": functions, "modules": modules, "probe": probed, "unsure": unsure}
-
-
-def probe(task: Task) -> tuple[str, str]:
-    """What `prepare`, forward and backward make of the first test samples, bit for bit.
-
-    Returns a digest, and "" or why it cannot be relied on. On the CPU, in float32, on one copy of the backbone;
-    torch's own randomness is left as it was.
-    """
-    try:
-        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
-            model = copy.deepcopy(task.backbone).to("cpu", torch.float32).eval().requires_grad_(False)
-            adapted = [model.get_submodule(name).weight for name in task.targets]
-            trained: list[Tensor] = [*adapted, *model.get_submodule(task.head).parameters()]  # type: ignore[list-item]
-            for value in trained:
-                value.requires_grad_()
-            batch, scores, loss = forward(task, model)
-            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
-            again, repeated, _ = forward(task, model)
-    except Exception as error:  # the task's own code, which may raise anything; the run will say what is wrong
-        return "none", f"the probe failed with {type(error).__name__}"
-    same = digest_of(*batch.values(), scores) == digest_of(*again.values(), repeated)
-    why = "" if same else "the same samples come out otherwise the second time"
-    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients)}", why
-
-
-def forward(task: Task, model: nn.Module) -> tuple[Inputs, Tensor, Tensor]:
-    """The prepared inputs of the first test samples, their scores `(samples, classes)`, and the mean loss in nats."""
-    some = task.test.select(torch.arange(min(PROBED, len(task.test)))).to("cpu")
-    batch = trimmed(some.inputs)
-    batch = batch if task.prepare is None else task.prepare(batch)
-    scores = logits(model, batch).float()
-    return batch, scores, F.cross_entropy(scores, some.labels)
-
-
-def digest_of(*values: Tensor | None) -> str:
-    """Digest of types, shapes and bytes."""
-    total = hashlib.blake2b(digest_size=8)
-    for value in values:
-        total.update(b"none" if value is None else f"{value.dtype} {tuple(value.shape)}".encode())
-        total.update(b"" if value is None else as_bytes(value).data)
-    return total.hexdigest()
 
 
 def machine_of(settings: Settings, max_samples: int | None) -> dict[str, str]:

@@ -1,0 +1,57 @@
+"""What a task computes on fixed samples, bit for bit: by this a run is recognised when it goes on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lalora_kit.base.fingerprint import as_bytes
+from lalora_kit.tasks import Inputs, Task, logits
+from lalora_kit.tasks.padding import trimmed
+
+PROBED = 2  # test samples that are run forward and backward to tell what a task computes
+
+
+def probe(task: Task) -> tuple[str, str]:
+    """What `prepare`, forward and backward make of the first test samples, bit for bit.
+
+    Returns a digest, and "" or why it cannot be relied on. On the CPU, in float32, on one copy of the backbone;
+    torch's own randomness is left as it was.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+            model = copy.deepcopy(task.backbone).to("cpu", torch.float32).eval().requires_grad_(False)
+            adapted = [model.get_submodule(name).weight for name in task.targets]
+            trained: list[Tensor] = [*adapted, *model.get_submodule(task.head).parameters()]  # type: ignore[list-item]
+            for value in trained:
+                value.requires_grad_()
+            batch, scores, loss = forward(task, model)
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            again, repeated, _ = forward(task, model)
+    except Exception as error:  # the task's own code, which may raise anything; the run will say what is wrong
+        return "none", f"the probe failed with {type(error).__name__}"
+    same = digest_of(*batch.values(), scores) == digest_of(*again.values(), repeated)
+    why = "" if same else "the same samples come out otherwise the second time"
+    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients)}", why
+
+
+def forward(task: Task, model: nn.Module) -> tuple[Inputs, Tensor, Tensor]:
+    """The prepared inputs of the first test samples, their scores `(samples, classes)`, and the mean loss in nats."""
+    some = task.test.select(torch.arange(min(PROBED, len(task.test)))).to("cpu")
+    batch = trimmed(some.inputs)
+    batch = batch if task.prepare is None else task.prepare(batch)
+    scores = logits(model, batch).float()
+    return batch, scores, F.cross_entropy(scores, some.labels)
+
+
+def digest_of(*values: Tensor | None) -> str:
+    """Digest of types, shapes and bytes."""
+    total = hashlib.blake2b(digest_size=8)
+    for value in values:
+        total.update(b"none" if value is None else f"{value.dtype} {tuple(value.shape)}".encode())
+        total.update(b"" if value is None else as_bytes(value).data)
+    return total.hexdigest()
