@@ -24,8 +24,8 @@ TINY = replace(
     each=1,
     memory=("swin-pico", 2, 2, 4),
     noise=(2, 100),
-    pairs=2,
-    seconds=0.1,
+    pairs=1,
+    seconds=0.0,
 )
 PARTS = {"rate", "step", "waits", "together", "memory", "noise"}
 
@@ -84,18 +84,22 @@ def test_what_fails_in_a_part_is_told_in_its_row_and_the_others_go_on(monkeypatc
         while True:
             time.sleep(0.01)
 
-    for name, what in (
-        ("step_over_peft", full),
-        ("host_waits", wrong),
-        ("peak", slow),
-        ("noise", lambda _: {"seconds": 1.0}),
-    ):
+    good = {"ratio": 6.0, "turns_seconds": 6.0, "seconds": 1.0, "pairs": 1}
+    parts = {
+        "step_over_peft": full,
+        "host_waits": wrong,
+        "peak": slow,
+        "in_turn": lambda *_: good,
+        "noise": lambda _: good,
+    }
+    for name, what in parts.items():
         monkeypatch.setattr(gpu_parts, name, what)
     found = result(replace(TINY, most=0.3))
     told = {row["part"]: missing(row) for row in found["rows"]}
     assert told["step"] == "not measured: out of memory" and told["waits"] == "failed: KeyError: 'owner'"
     assert "more than its 0 s" in told["memory"] and not told["together"] and not told["noise"]
     assert all(reason in found["table"] for reason in told.values())
+    assert "8 pico clients ≥ 5 times faster together: **met**" in found["table"]
 
 
 def test_no_row_begins_when_all_the_time_is_over():
