@@ -64,8 +64,8 @@ SMALL = Form(
     noise=(8, 50_000),
     pairs=3,
     seconds=1.5,
-    most=30,
-    total=180,
+    most=60,
+    total=240,
 )
 
 
