@@ -23,9 +23,10 @@ QUICK = {"base", "core", "engine", "methods", "privacy", "house"}  # rooms; what
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu = torch.cuda.is_available()
     for item in items:
-        if item.path.relative_to(HERE).parts[0] in QUICK and "slow" not in item.keywords:
+        # By its markers: keywords also hold the names of folders, that of the checkout among them.
+        if item.path.relative_to(HERE).parts[0] in QUICK and item.get_closest_marker("slow") is None:
             item.add_marker(pytest.mark.quick)
-        if "gpu" in item.keywords and not gpu:
+        if item.get_closest_marker("gpu") is not None and not gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device: the core was not repeated on a GPU"))
 
 

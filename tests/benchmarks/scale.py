@@ -42,6 +42,8 @@ from tests.benchmarks.speed import forget_peak, kilobytes, peft_model
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 #: model -> rank and batch of the paper's settings; a pico takes what the notebooks do.
 MODELS = {"swin-t": (16, 16), "swin-b": (16, 16), "roberta-base": (8, 16), "swin-pico": (4, 128)}
+#: Those that the kit ships, and the embedded task that each belongs to.
+PICOS = {"swin-pico": "digits", "roberta-pico": "stdlib-docs"}
 RESULTS = Path(__file__).parent / "results" / "scale.jsonl"
 Step = Callable[[], object]
 
@@ -50,10 +52,10 @@ def task_of(model: str, samples: int) -> Task:
     """A task of random samples on the real architecture."""
     torch.manual_seed(0)
     labels = torch.arange(samples) % 2
-    if model == "swin-pico":
-        task = load_task("digits")
+    if model in PICOS:
+        task = load_task(PICOS[model])
         batch = task.train.select(torch.arange(samples) % len(task.train))
-        return Task("digits", task.backbone, task.targets, task.head, batch, batch, task.classes)
+        return Task(task.name, task.backbone, task.targets, task.head, batch, batch, task.classes)
     if model == "roberta-base":
         from transformers import RobertaConfig, RobertaForSequenceClassification
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
+import math
 import os
 import platform
 import statistics
@@ -36,6 +37,7 @@ from lalora_kit.privacy import Streams, clipped_sum, gaussian
 from lalora_kit.tasks import Split, Task, logits
 
 PAIRS = 9
+Step = Callable[[], None]
 
 
 def prepared(rank: int, task: Task, clients: int) -> tuple[Engine, Adapter]:
@@ -77,24 +79,26 @@ def peft_model(task: Task, rank: int, factors: str = "AB") -> torch.nn.Module:
     return model
 
 
-def peft_step(task: Task, rank: int, factors: str, batch: Split) -> Callable[[], None]:
-    """An ordinary step as the libraries take it: PEFT's LoRA, the head, torch's SGD."""
-    model = peft_model(task, rank, factors)
+def peft_step(task: Task, rank: int, factors: str, batch: Split, device: str = "cpu", precision: str = "fp32") -> Step:
+    """An ordinary step as the libraries take it: PEFT's LoRA, the head, torch's SGD; "bf16" is torch's autocast."""
+    model, batch = peft_model(task, rank, factors).to(device), batch.to(device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser = torch.optim.SGD(trained, lr=1e-6)
 
     def step() -> None:
         optimiser.zero_grad()
-        F.cross_entropy(logits(model.base_model.model, batch.inputs), batch.labels).backward()
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=precision == "bf16"):
+            loss = F.cross_entropy(logits(model.base_model.model, batch.inputs), batch.labels)
+        loss.backward()
         optimiser.step()
 
     return step
 
 
-def ratio(first: Callable[[], None], second: Callable[[], None]) -> tuple[float, float, float]:
+def ratio(first: Step, second: Step) -> tuple[float, float, float]:
     """Median of first/second over interleaved pairs, and both medians in seconds."""
     first(), second()  # warm up
-    pairs = [(clock(first), clock(second)) for _ in range(PAIRS)]
+    pairs = interleaved(first, second)
     return (
         statistics.median(a / b for a, b in pairs),
         statistics.median(a for a, _ in pairs),
@@ -102,10 +106,22 @@ def ratio(first: Callable[[], None], second: Callable[[], None]) -> tuple[float,
     )
 
 
-def clock(work: Callable[[], None]) -> float:
-    """Seconds of one call."""
+def interleaved(
+    first: Step, second: Step, most: int = PAIRS, seconds: float = math.inf, finish: Step = lambda: None
+) -> list[tuple[float, float]]:
+    """Seconds of each in turns: at most `most` pairs, no more once `seconds` are over, at least one."""
+    over, pairs = time.perf_counter() + seconds, [(clock(first, finish), clock(second, finish))]
+    while len(pairs) < most and time.perf_counter() < over:
+        pairs.append((clock(first, finish), clock(second, finish)))
+    return pairs
+
+
+def clock(work: Step, finish: Step = lambda: None) -> float:
+    """Seconds of one call, and of what `finish` waits for: a card's work goes on after the call."""
+    finish()
     start = time.perf_counter()
     work()
+    finish()
     return time.perf_counter() - start
 
 
