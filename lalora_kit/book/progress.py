@@ -1,7 +1,8 @@
 """Progress: which notebook runs, for how long, and how long the rest may take by earlier runs of the same place.
 
 On a terminal a bar; elsewhere, as in the log of a CI job, a plain line when a notebook starts and one when it ends.
-Durations come from earlier runs alone: a small file beside the outputs. Without it, or where it is damaged, no estimate.
+Durations come from earlier runs alone, in a small file beside the outputs; without it, or where it is damaged, there
+is no estimate.
 """
 
 from __future__ import annotations

@@ -58,10 +58,10 @@ def save_rounds(
     """
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file, and a run is kept in a directory; name another place")
-    plan = before = None
+    plan = mark = None
     if not resume and not (directory / LEDGER).exists():
-        before = open_account(directory)
-        plan = make_plan(task, method, settings, before.ledger)  # what cannot begin leaves nothing behind
+        mark = open_account(directory).mark()  # before the plan, so that no release is missed
+        plan = make_plan(task, method, settings, open_account(directory).ledger)  # what cannot begin leaves nothing
     if resume and not (directory / "settings.json").exists():
         load(directory)  # says what is missing, and makes nothing
     directory.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def save_rounds(
             catch_up(saved, task, account)
             forget_what_ended(directory, saved)
         else:
-            if plan is None or before is None or before.mark() != account.mark():  # or another process has released
+            if plan is None or mark != account.mark():  # there was a ledger, or another process has released since
                 plan = make_plan(task, method, settings, account.ledger)
             begin(task, method, settings, account, plan)
             rounds = planned_rounds(task, method, settings, plan, account.ledger)

@@ -67,7 +67,9 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     rows += [f"| {name} | " + " | ".join(f"{seconds[name, way]:.0f}" for way in WAYS) + " |" for name in both]
     total = {way: sum(seconds[name, way] for name in both) for way in WAYS}
     if both:
-        rows.append(f"| together | {total['quiet']:.0f} | {total['busy']:.0f} (× {total['busy'] / total['quiet']:.2f}) |")
+        rows.append(
+            f"| together | {total['quiet']:.0f} | {total['busy']:.0f} (× {total['busy'] / total['quiet']:.2f}) |"
+        )
     machines = sorted({f"{line['machine']}, {line['cores']} granted, torch {line['torch']}" for line in lines})
     quiet = [line["load_before"] for line in lines if line["way"] == "quiet"]
     rows += ["", "; ".join(machines), f"load before a quiet notebook: at most {max(quiet, default=0.0):.1f}"]
