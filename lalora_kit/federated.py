@@ -61,13 +61,15 @@ def federated_rounds(
             f"state is of round {state.round} but the ledger is empty, so the ε spent so far would be forgotten; a run "
             "goes on only with its ledger; give ledger= the one that it began with"
         )
-    plan = make_plan(task, method, settings, ledger, state)
+    return planned_rounds(task, method, settings, make_plan(task, method, settings, ledger, state), ledger, observe)
+
+
+def planned_rounds(
+    task: Task, method: Method, settings: Settings, plan: Plan, ledger: Ledger, observe: Observer | None = None
+) -> Iterator[Round]:
+    """The rounds of a plan that was just made of these very values, and of this ledger as it is now."""
     engine = Engine(
-        task,
-        settings.scale,
-        device=settings.device,
-        precision=settings.precision,
-        max_samples=plan.max_samples,
+        task, settings.scale, device=settings.device, precision=settings.precision, max_samples=plan.max_samples
     )
     return rounds(Run(task, method, settings, plan, engine, ledger, observe))
 

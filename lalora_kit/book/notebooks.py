@@ -6,6 +6,7 @@ reading and playing (`lalora lab`).
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -15,12 +16,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
 from lalora_kit.base.files import make_folder, write_atomically
 from lalora_kit.book.execute import NotebookRun, run_notebook
 from lalora_kit.book.pages import page, readable_size, write_index
 from lalora_kit.book.parameters import check_parameters, read_notebook
+from lalora_kit.book.progress import FILE, Part, Progress
 
 __all__ = [
     "NotebookRun",
@@ -91,23 +91,22 @@ def walkthrough(
     """Run every notebook at its defaults, in the order of their names, and write `index.html` and the pages.
 
     A notebook that fails does not stop the others: look at `ok` of each run returned. The executed notebooks
-    lie beside the pages. On a terminal a progress bar counts code cells; elsewhere each notebook gets a line.
+    lie beside the pages, and what each took, by which the next call estimates (see `progress`).
     """
     chosen = sorted(notebooks_dir().glob("*.ipynb")) if notebooks is None else list(notebooks)
     if not chosen:
         raise ValueError("there is no notebook to run; the folder of notebooks is empty.")
     make_folder(out_dir)
-    cells = sum(_code_cells(path) for path in chosen)
     runs: list[NotebookRun] = []
-    with tqdm(total=cells, unit="cell", disable=not sys.stderr.isatty(), leave=False) as bar:
-        for path in chosen:
-            bar.set_description(path.stem)
-            run = run_notebook(path, out_dir / path.name, on_cell=bar.update)
+    parts = [Part(path.stem, code_cells(path), {}) for path in chosen]
+    with contextlib.closing(Progress(parts, echo, out_dir / FILE)) as progress:
+        for place, path in enumerate(chosen):
+            with progress.running(place) as on_cell:
+                run = run_notebook(path, out_dir / path.name, on_cell=on_cell)
             page(run, out_dir / f"{run.name}.html", index="index.html")
             runs.append(run)
-            if bar.disable:
-                word = "passed" if run.ok else "failed"
-                echo(f"[{len(runs)}/{len(chosen)}] {run.name}: {word}, {run.seconds:.0f} s")
+            word = "passed" if run.ok else "failed"
+            progress.ended(run.seconds, run.ok, f"{word}, {run.seconds:.0f} s", always=False)
     write_index(runs, made_with(), out_dir / "index.html")
     return runs
 
@@ -171,7 +170,7 @@ def _commit() -> str:
         return ""
 
 
-def _code_cells(path: Path) -> int:
+def code_cells(path: Path) -> int:
     """How many cells there are to run; 0 for what is no notebook, which its run will report."""
     try:
         cells = read_notebook(path).cells

@@ -7,6 +7,7 @@ those; one that none of them has is refused.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import itertools
 import re
@@ -16,9 +17,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun, run_notebook
-from lalora_kit.book.notebooks import notebooks_dir
+from lalora_kit.book.notebooks import code_cells, notebooks_dir
 from lalora_kit.book.pages import readable_size
 from lalora_kit.book.parameters import check_parameters, parameters_of
+from lalora_kit.book.progress import Part, Progress
 from lalora_kit.settings import Settings
 
 NOTEBOOK = "notebook"
@@ -147,12 +149,20 @@ def check_settings(parameters: Mapping[str, object]) -> None:
 
 
 def run(
-    jobs: Sequence[Job], out_dir: Path, echo: Callable[[str], object] = print, *, timeout: int = CELL_TIMEOUT
-) -> Iterator[tuple[Job, NotebookRun]]:
-    """Run one after another and yield each as it ends, under its job's name; one that fails does not stop the rest."""
-    for count, job in enumerate(jobs, start=1):
-        out = out_dir / f"{job.name}.ipynb"
-        done = replace(run_notebook(job.notebook, out, job.parameters, timeout=timeout), name=job.name)
-        said = "passed" if done.ok else f"FAILED: {done.error}"
-        echo(f"[{count}/{len(jobs)}] {job.name}: {done.seconds:.0f} s, {readable_size(done.peak_memory_bytes)}, {said}")
-        yield job, done
+    jobs: Sequence[Job], out_dir: Path, echo: Callable[[str], object] = print,
+    *, timeout: int = CELL_TIMEOUT, kept: Path | None = None,
+) -> Iterator[tuple[Job, NotebookRun]]:  # fmt: skip
+    """Run one after another and yield each as it ends, under its job's name; one that fails does not stop the rest.
+
+    `kept` is the file of durations by which the rest is estimated.
+    """
+    parts = [Part(job.name, code_cells(job.notebook) + bool(job.parameters), job.parameters) for job in jobs]
+    with contextlib.closing(Progress(parts, echo, kept)) as progress:
+        for place, job in enumerate(jobs):
+            with progress.running(place) as on_cell:
+                out = out_dir / f"{job.name}.ipynb"
+                done = run_notebook(job.notebook, out, job.parameters, timeout=timeout, on_cell=on_cell)
+            said = "passed" if done.ok else f"FAILED: {done.error}"
+            told = f"{done.seconds:.0f} s, {readable_size(done.peak_memory_bytes)}, {said}"
+            progress.ended(done.seconds, done.ok, told)
+            yield job, replace(done, name=job.name)

@@ -13,12 +13,14 @@ from typing import Annotated
 import typer
 
 from lalora_kit.base.machine import ran_out
+from lalora_kit.base.steps import telling
 from lalora_kit.cli import lists as cli_lists
 from lalora_kit.cli import own as cli_own
 from lalora_kit.cli import research as cli_research
 from lalora_kit.cli import streams
 from lalora_kit.cli import tools as cli_tools
 from lalora_kit.cli import train as cli_train
+from lalora_kit.cli.waiting import aside
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,11 +47,13 @@ def told_version(asked: bool) -> None:
 
 @app.callback()
 def start(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Tell the version, and leave.", is_eager=True, callback=told_version)
     ] = False,
 ) -> None:
     """Private federated LoRA fine-tuning, built to be taught with."""
+    context.with_resource(telling(aside))
 
 
 def main() -> None:

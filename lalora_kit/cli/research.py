@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lalora_kit.cli.waiting import begin, loading_torch
+
 if TYPE_CHECKING:
     from lalora_kit.trial.claims import Exact
     from lalora_kit.trial.verdicts import Row
@@ -71,9 +73,11 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """Attack a method's own training loop, and print a lower bound on ε beside the ledger's ε."""
-    from lalora_kit.auditing.attack import audit as run
-    from lalora_kit.methods import find_method
-    from lalora_kit.records import SEED_KNOWN
+    begin(f"attacking the loop of {method}, which claims ε={epsilon:g} at δ={delta:g}: {trials} trials")
+    with loading_torch():
+        from lalora_kit.auditing.attack import audit as run
+        from lalora_kit.methods import find_method
+        from lalora_kit.records import SEED_KNOWN
 
     found = run(
         find_method(method), epsilon=epsilon, delta=delta, trials=trials, seed=seed, confidence=confidence,
@@ -101,12 +105,15 @@ def claims(
     as_json: AsJson = False,
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
-    from lalora_kit.trial.claim_runs import checked_rates, run_claims
-    from lalora_kit.trial.claims import exact_claims
-    from lalora_kit.trial.tables import write_tables
-    from lalora_kit.trial.verdicts import rates_of
+    out = out or folder("claims", task)
+    begin(f"putting the paper's claims on trial on {task}: {seeds} seeds, {workers} processes, kept in {out}")
+    with loading_torch():
+        from lalora_kit.trial.claim_runs import checked_rates, run_claims
+        from lalora_kit.trial.claims import exact_claims
+        from lalora_kit.trial.tables import write_tables
+        from lalora_kit.trial.verdicts import rates_of
 
-    out, grid = out or folder("claims", task), checked_rates(rates or rates_of(task))
+    grid = checked_rates(rates or rates_of(task))
     rows, exact = run_claims(out, task=task, seeds=reported(seeds), rates=grid, workers=workers), exact_claims()
     finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json)
 
@@ -123,11 +130,15 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
-    from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
-    from lalora_kit.trial.tables import write_tables
-    from lalora_kit.trial.verdicts import rates_of
+    out, targets = out or folder("compare", task), epsilon or [3.0]
+    told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
+    begin(f"comparing {told}: {seeds} seeds, {workers} processes, kept in {out}")
+    with loading_torch():
+        from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
+        from lalora_kit.trial.tables import write_tables
+        from lalora_kit.trial.verdicts import rates_of
 
-    claims, out = comparison(methods, epsilon or [3.0]), out or folder("compare", task)
+    claims = comparison(methods, targets)
     grid = checked_rates(rates or rates_of(task))
     rows = run_claims(
         out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers,

@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from lalora_kit.base.steps import step
+from lalora_kit.cli.waiting import begin, loading
+
 app = typer.Typer(add_completion=False)
 
 
@@ -17,7 +20,9 @@ def walkthrough(
     out: Annotated[Path, typer.Option(help="Where the pages go.")] = Path("build/walkthrough"),
 ) -> None:
     """Run every notebook headlessly at its defaults and write one HTML page each, with an index."""
-    from lalora_kit.book import notebooks as book
+    begin(f"running every notebook; the pages go to {out}")
+    with loading(), step("loading what runs notebooks"):
+        from lalora_kit.book import notebooks as book
 
     runs = book.walkthrough(out)
     typer.echo(book.table(runs))
@@ -104,6 +109,7 @@ def ci(
     from lalora_kit.base.files import make_folder, write_named
     from lalora_kit.book import notebooks as book
     from lalora_kit.book import reports, sweep
+    from lalora_kit.book.progress import FILE
 
     jobs = sweep.plan(context.args, own_options(context))
     made, done = book.made_with(), []
@@ -111,7 +117,7 @@ def ci(
     for path, _ in files:
         make_folder(path.parent)
     with tempfile.TemporaryDirectory() as scratch:
-        for pair in sweep.run(jobs, out or Path(scratch), typer.echo, timeout=timeout):
+        for pair in sweep.run(jobs, out or Path(scratch), typer.echo, timeout=timeout, kept=out and out / FILE):
             done.append(pair)
             for path, make in files:  # after each, so that a job that is cut short has told what it saw
                 write_named(path, make(done, made))

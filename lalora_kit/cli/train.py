@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from lalora_kit.base.files import read_object
 from lalora_kit.cli import own as cli_own
+from lalora_kit.cli.waiting import begin, loading, loading_torch
 from lalora_kit.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -82,21 +85,55 @@ def train(
     run(given, as_json, out, resume)
 
 
+def intent(given: Mapping[str, Any], resume: Path | None) -> str:
+    """What is about to be trained, told from what was given and is on disk as text: nothing is loaded for it.
+
+    Raises:
+        ValueError: for settings that cannot be, and for a preset that there is not.
+    """
+    if resume is not None:
+        try:
+            saved = read_object(resume / "settings.json", "")
+            values = {**saved["settings"], **saved.get("source", {"task": saved["task"]}), "method": saved["method"]}
+            return f"going on in {resume}: {in_words(values)}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return f"going on in {resume}"  # what is wrong with it is told when all of it is read
+    if "preset" in given:
+        from lalora_kit.runs.presets import find_preset
+
+        preset = find_preset(given["preset"])
+        return f"preset {preset.name}: {in_words({'task': preset.task, **preset.settings, **given})}"
+    names = {field.name for field in fields(Settings)}
+    return in_words({**Settings(**{name: given[name] for name in names & given.keys()}).to_json(), **given})
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Task, method, ε, clients and rounds, in a line."""
+    own = values.get("images") or values.get("csv")
+    data, epsilon = own or values.get("task", "digits"), values["epsilon"]
+    noise = "no noise" if epsilon in (None, float("inf")) else f"ε={epsilon:g}"
+    whose = "each owner a client" if own and "owner" in values else f"{values['clients']} clients"
+    return f"training {data} by {values.get('method', 'la-lora')}: {noise}, {whose}, {values['rounds']} rounds"
+
+
 def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:
     """Load, train, and print a line a round."""
-    from lalora_kit.federated import federated_rounds
-    from lalora_kit.methods import find_method
-    from lalora_kit.privacy.soundcheck import about_trial
-    from lalora_kit.runs.checkpoint import save_rounds
-    from lalora_kit.runs.saved import load
-    from lalora_kit.tasks import OWN, load_source, placed
+    begin(intent(given, resume))
+    with loading_torch():
+        from lalora_kit.federated import federated_rounds
+        from lalora_kit.methods import find_method
+        from lalora_kit.runs.checkpoint import save_rounds
+        from lalora_kit.runs.saved import load
+        from lalora_kit.tasks import OWN, load_source, placed
 
     given = placed(given)
     if resume is not None:
         named = given.pop("method", None)
         saved = load(resume, None if named is None else cli_own.same_method(named, resume))
         cli_own.check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
-        method, settings, task = saved.method, saved.settings, load_source(saved.source)
+        method, settings = saved.method, saved.settings
+        with loading():
+            task = load_source(saved.source)
         for line in saved.rounds:
             show(line, settings, as_json)
         if saved.ended:
@@ -114,7 +151,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         if not source.keys() & {"task", *OWN}:
             source["task"] = "digits"
         settings = Settings(**given)
-        task = load_source(source)
+        with loading():
+            task = load_source(source)
         if task.owners and "clients" not in given and source.keys() & OWN:
             settings = replace(settings, clients=len(task.owners))
         if preset is not None:
@@ -123,8 +161,6 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
-    for sentence in about_trial(task):
-        typer.echo(sentence, err=as_json)
     for r in progress(rounds, settings, as_json):
         show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lalora_kit.base.steps import step
 from lalora_kit.privacy import composed_epsilon, noise_multiplier
 from lalora_kit.privacy.accounting import Composition
 from lalora_kit.privacy.ledger import check_room
@@ -49,6 +50,7 @@ def draw_schedule(settings: Settings, generator: np.random.Generator) -> tuple[t
     )
 
 
+@step("finding the noise that ε asks for")
 def calibrate(
     settings: Settings, rates: Sequence[float], schedule: Sequence[Sequence[int]], priors: Sequence[Composition]
 ) -> tuple[float, ...]:

@@ -40,6 +40,7 @@ from importlib.metadata import version
 import torch
 
 from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
+from lalora_kit.base.steps import step
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams
 from lalora_kit.records import RunState
@@ -58,6 +59,7 @@ def digest(value: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+@step("taking a fingerprint of the data and the backbone")
 def identity_of(
     task: Task, method: Method, settings: Settings, shards: Shards, seed: str, key: bytes
 ) -> dict[str, str]:
@@ -130,6 +132,7 @@ def holdings(split: Split, shards: Shards, key: bytes) -> str:
     return digest(held)
 
 
+@step("taking a fingerprint of what is computed")
 def computed_by(task: Task, method: Method) -> dict[str, str]:
     """What the task and the method compute: all that their functions refer to, and the outcome of a probe.
 

@@ -8,13 +8,13 @@ before a release.
 from __future__ import annotations
 
 import contextlib
-import time
 import weakref
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
+from lalora_kit.base.steps import step
 from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.engine.onepass import Way
 from lalora_kit.engine.tryout import SEED, try_out
@@ -26,11 +26,10 @@ from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.padding import MASK, positions_of
 from lalora_kit.tasks.unsound import Unsound
 
-LONG = 1.0  # seconds from which on the trial is told
-
-_PASSED: weakref.WeakKeyDictionary[Task, dict[tuple[object, ...], float]] = weakref.WeakKeyDictionary()
+_PASSED: weakref.WeakKeyDictionary[Task, set[tuple[object, ...]]] = weakref.WeakKeyDictionary()
 
 
+@step("trying the backbone on made-up samples")
 def check_sound(task: Task, method: Method, settings: Settings) -> None:
     """Try a task, once a process for each way of computing it.
 
@@ -49,23 +48,17 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
     steps = range(1, settings.local_steps + 1)
     factors = frozenset().union(*(method.trains(t, k) for t in range(1, settings.rounds + 1) for k in steps))
     check_smooth(task, method, factors, settings.rank)
-    done = _PASSED.setdefault(task, {})
+    done = _PASSED.setdefault(task, set())
     key = (factors, settings.device, settings.precision, *made_of(task.backbone))
     if key in done:
         return
-    started, device = time.perf_counter(), torch.device(settings.device)
+    device = torch.device(settings.device)
     try:
         with apart(device):
             try_out(Way(task, factors, device, settings.precision))
     except Unsound as error:
         raise ValueError(f"task {task.name!r} cannot be trained privately: {error}") from error
-    done[key] = time.perf_counter() - started
-
-
-def about_trial(task: Task) -> list[str]:
-    """What `lalora train` says of a trial that took its time; nothing of a quick one."""
-    seconds = sum(_PASSED.get(task, {}).values())
-    return [f"the backbone was tried on made-up samples first: {seconds:.1f} s"] if seconds > LONG else []
+    done.add(key)
 
 
 def check_mode() -> None:

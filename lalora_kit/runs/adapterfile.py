@@ -18,6 +18,7 @@ from torch import nn
 
 from lalora_kit.base.checks import counting, number, require, shown
 from lalora_kit.base.files import read_object
+from lalora_kit.base.steps import step
 from lalora_kit.engine.adapters import Adapter, Key, create
 from lalora_kit.engine.limits import check_fits, check_rank
 from lalora_kit.tasks import Task
@@ -153,7 +154,8 @@ def check_names(held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, .
 
 def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head: str) -> nn.Module:
     """`backbone` as a `peft.PeftModel` that carries this adapter and its head."""
-    from peft import LoraConfig, get_peft_model
+    with step("loading peft, which writes the adapter"):
+        from peft import LoraConfig, get_peft_model
 
     rank = next(iter(adapter.of("A").values())).shape[0]
     config = LoraConfig(

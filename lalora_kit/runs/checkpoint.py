@@ -27,11 +27,11 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from lalora_kit.base.files import append_line, dumps, sync, write_atomically
-from lalora_kit.federated import federated_rounds
+from lalora_kit.federated import federated_rounds, planned_rounds
 from lalora_kit.methods import Method
-from lalora_kit.plan import make_plan
+from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy.ledger import guarantee
-from lalora_kit.records import Round, RunState
+from lalora_kit.records import Round
 from lalora_kit.runs import adapterfile
 from lalora_kit.runs.marks import COST, LEDGER
 from lalora_kit.runs.saved import Saved, load
@@ -58,8 +58,10 @@ def save_rounds(
     """
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"{directory} is a file, and a run is kept in a directory; name another place")
+    plan = mark = None
     if not resume and not (directory / LEDGER).exists():
-        make_plan(task, method, settings, open_account(directory).ledger)  # what cannot begin leaves nothing behind
+        mark = open_account(directory).mark()  # before the plan, so that no release is missed
+        plan = make_plan(task, method, settings, open_account(directory).ledger)  # what cannot begin leaves nothing
     if resume and not (directory / "settings.json").exists():
         load(directory)  # says what is missing, and makes nothing
     directory.mkdir(parents=True, exist_ok=True)
@@ -67,11 +69,15 @@ def save_rounds(
     try:
         saved = load(directory, method) if resume else None
         account = open_account(directory)
-        state = saved.state if saved else begin(task, method, settings, account)
-        rounds = federated_rounds(task, method, settings, state=state, ledger=account.ledger)
         if saved is not None:
+            rounds = federated_rounds(task, method, settings, state=saved.state, ledger=account.ledger)
             catch_up(saved, task, account)
             forget_what_ended(directory, saved)
+        else:
+            if plan is None or mark != account.mark():  # there was a ledger, or another process has released since
+                plan = make_plan(task, method, settings, account.ledger)
+            begin(task, method, settings, account, plan)
+            rounds = planned_rounds(task, method, settings, plan, account.ledger)
     except BaseException:
         lock.release()
         raise
@@ -127,10 +133,9 @@ def forget_what_ended(directory: Path, saved: Saved) -> None:
         forget(directory)
 
 
-def begin(task: Task, method: Method, settings: Settings, account: Account) -> RunState:
+def begin(task: Task, method: Method, settings: Settings, account: Account, plan: Plan) -> None:
     """Set an earlier run aside, which ends it, and write down what the new one needs before it releases anything."""
     directory = account.directory
-    plan = make_plan(task, method, settings, account.ledger)
     set_aside(directory)
     state = plan.state(0, plan.start)
     if settings.seed is None:
@@ -144,7 +149,6 @@ def begin(task: Task, method: Method, settings: Settings, account: Account) -> R
         "settings": settings.to_json(),
     }
     write_atomically(directory / "settings.json", dumps(about))
-    return state
 
 
 def set_aside(directory: Path) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from lalora_kit.base.checks import counting
+from lalora_kit.base.steps import step
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.adaptable import SEED, Refusal, fresh_head, places
 from lalora_kit.tasks.online import Unread, first_line, from_directory, from_hub
@@ -66,6 +67,7 @@ class Backbone:
         return encode(self.tokenizer, first, second, length=length, padding=padding)
 
 
+@step("cutting texts into tokens")
 def encode(
     tokenizer: Any,
     first: Sequence[str],
@@ -88,6 +90,7 @@ def encode(
     return {name: tokens[name] for name in tokenizer.model_input_names if name in tokens}
 
 
+@step("loading the backbone")
 def build(name: str, classes: int, *, pretrained: bool = True, kind: str | None = None) -> Backbone:
     """A backbone with a fresh head for `classes` classes.
 

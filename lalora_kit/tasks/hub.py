@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lalora_kit.base.steps import step
 from lalora_kit.tasks import Inputs, Split, Task
 from lalora_kit.tasks.backbones import LONGEST, Backbone, build, check_kind, encode
 from lalora_kit.tasks.online import from_directory, from_hub
@@ -68,14 +69,14 @@ def load(name: str, backbone: str | None = None) -> Task:
     if backbone is not None:
         build(backbone, 2, pretrained=False, kind=data.kind)  # one that does not fit is refused before data are fetched
     reading = from_directory if Path(data.path).is_dir() else from_hub
-    with reading(f"task {name!r}"):
+    with reading(f"task {name!r}"), step("fetching the data"):
         stored = datasets.load_dataset(data.path, data.config)
     train, test = stored["train"], stored[data.test]
     classes = tuple(train.features[data.label].names)
     built = build(chosen, len(classes), kind=data.kind)
-    splits = [Split(inputs_of(part, data, built), rows(part, data.label).view(-1).long()) for part in (train, test)]
-    if data.kind == "text":
-        splits = trimmed(splits)
+    with step("making inputs of the data"):
+        splits = [Split(inputs_of(part, data, built), rows(part, data.label).view(-1).long()) for part in (train, test)]
+        splits = trimmed(splits) if data.kind == "text" else splits
     return Task(
         name=name,
         backbone=built.module,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lalora_kit.base.steps import step
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.online import first_line
 
@@ -61,6 +62,7 @@ class Pictures:
         return {"x": (x - mean) / std}
 
 
+@step("reading the images")
 def read_pictures(
     paths: Sequence[Path], places: Sequence[str], size: tuple[int, int], grey: bool, bad: list[str]
 ) -> Tensor:

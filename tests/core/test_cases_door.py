@@ -666,18 +666,3 @@ def test_t14_no_grad_around_a_run_changes_nothing():
     with torch.no_grad():
         [found] = federated_rounds(linear_task(), METHODS["dp-lora"], replace(FAST, rounds=1))
     assert found.loss == expected.loss
-
-
-# ---- how it shows --------------------------------------------------------------------------------------------------
-
-
-def test_p2_a_trial_that_takes_its_time_is_told_in_the_first_lines(monkeypatch, capsys):
-    from lalora_kit.cli import train
-    from lalora_kit.privacy import soundcheck
-
-    for seconds, said in ((-1.0, True), (60.0, False)):
-        monkeypatch.setattr(soundcheck, "LONG", seconds)
-        about = {"task": "digits", "epsilon": math.inf, "clients": 2, "rounds": 1, "local_steps": 2, "seed": 0}
-        train.run(about, False, None, None)
-        first = capsys.readouterr().out.splitlines()[1]  # after what ε promises, and before the first round
-        assert first.startswith("the backbone was tried on made-up samples first") is said

@@ -1,8 +1,12 @@
 """Task digits: what it is made of, and that it is the same each time it is loaded."""
 
+import sys
+
+import numpy as np
 import torch
 
 from lalora_kit.tasks import Task, load_task, logits
+from lalora_kit.tasks.embedded import digits
 from lalora_kit.tasks.embedded.digits import build_swin_pico, private_splits, to_input
 
 
@@ -15,6 +19,28 @@ def test_every_digit_is_in_exactly_one_split():
     assert (len(train), len(test)) == (1437, 360)
     rows = torch.cat([train.inputs["x"], test.inputs["x"]]).flatten(1)
     assert len(torch.unique(rows, dim=0)) == 1797  # no scan occurs twice, so none is on both sides
+
+
+def test_the_table_and_the_rows_are_scikit_learns_own():
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    scans = load_digits()
+    rows = train_test_split(
+        range(len(scans.target)), test_size=0.2, stratify=scans.target, random_state=20260219
+    )  # the split that the kit ships
+    for split, chosen in zip(private_splits(), map(sorted, rows), strict=True):
+        assert torch.equal(split.inputs["x"], to_input(torch.from_numpy(scans.images[chosen])))
+        assert split.labels.tolist() == scans.target[chosen].tolist()
+
+
+def test_scikit_learn_is_not_imported_for_them_where_its_file_lies(monkeypatch):
+    whole = digits.scanned()
+    with monkeypatch.context() as m:
+        m.setitem(sys.modules, "sklearn.datasets", None)  # an import of it would fail
+        assert np.array_equal(digits.scanned(), whole)
+    monkeypatch.setattr(digits, "find_spec", lambda _: None)  # where it does not, scikit-learn reads it
+    assert np.array_equal(digits.scanned(), whole)
 
 
 def test_both_splits_hold_every_class_in_nearly_equal_shares():

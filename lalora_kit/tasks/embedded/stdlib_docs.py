@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from lalora_kit.base.steps import step
 from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.embedded.docstrings import SUBJECTS, Sentence, private_sentences
 
@@ -54,6 +55,7 @@ def roberta_pico(classes: int) -> Any:
     )
 
 
+@step("loading the backbone")
 def build(classes: int) -> nn.Module:
     """transformers' own classifier around the shipped encoder.
 
@@ -88,6 +90,7 @@ def tokenizer() -> Any:
     return Tokenizer.from_str((files("lalora_kit.tasks.assets") / TOKENIZER).read_text(encoding="utf-8"))
 
 
+@step("cutting texts into tokens")
 def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
     """The backbone's inputs: token numbers and attention mask, each `(sentences, LONGEST)`."""
     encoded = tokenizer().encode_batch(list(texts))
@@ -97,6 +100,7 @@ def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
     }
 
 
+@step("reading the data")
 def splits() -> tuple[list[Sentence], list[Sentence]]:
     """The sentences of the private training split and of the public test split."""
     both: tuple[list[Sentence], list[Sentence]] = ([], [])

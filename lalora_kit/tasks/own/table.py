@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lalora_kit.base.steps import step
 from lalora_kit.tasks.arrays import refuse_rows
 from lalora_kit.tasks.own.spelling import as_seen, composed, is_empty
 
@@ -42,6 +43,7 @@ class Table:
         return tuple(f"{self.path.name} line {line}" for line in self.lines)
 
 
+@step("reading the table")
 def read_table(path: Path, option: str = "--csv") -> Table:
     """A CSV file of UTF-8, with commas, or tabs where its name ends in .tsv, or what its first line `sep=;` states.
 
