@@ -8,6 +8,7 @@ The caller owns the loop: breaking out of it is early stopping. Nothing here pri
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -143,9 +144,10 @@ def charge(run: Run, t: int) -> None:
 
 
 def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float) -> Round:
-    """The record of round t: evaluates the averaged model, and asks the ledger what is spent."""
+    """The record of round t: evaluates the averaged model where it is due, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
-    accuracy, loss = run.engine.evaluate(server, run.task.test)
+    due = t % settings.evaluate_every == 0 or t == settings.rounds
+    accuracy, loss = run.engine.evaluate(server, run.task.test) if due else (math.nan, math.nan)
     spent = tuple(
         run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
     )

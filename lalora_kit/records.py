@@ -57,7 +57,8 @@ class Round:
 
     Attributes:
         round: counted from 1.
-        accuracy, loss: of the averaged model on the public test set; loss is cross-entropy in nats.
+        accuracy, loss: of the averaged model on the public test set; loss is cross-entropy in nats. Both are NaN
+            after a round that was not evaluated.
         epsilon: spent so far by the worst-off client, over every run in the ledger, at the settings' δ.
         epsilons: the same, a value a client.
         noise_multiplier: σ, the largest over clients; `noise_multipliers` has one a client.
@@ -90,6 +91,11 @@ class Round:
     caution: str = ""
     teaching: Teaching | None = None
 
+    @property
+    def evaluated(self) -> bool:
+        """Whether the model of this round was tested: see `Settings.evaluate_every`."""
+        return not math.isnan(self.accuracy)
+
     def to_json(self) -> dict[str, Any]:
         """What is written to disk: no adapter, no state, nothing that is not private; not-finite becomes null."""
         return finite_or_null({name: getattr(self, name) for name in WRITTEN})
@@ -98,7 +104,7 @@ class Round:
 #: What a record on disk holds, and whether each may be null (for infinity or NaN).
 WRITTEN: dict[str, type | tuple[type, ...]] = {
     "round": int,
-    "accuracy": float,
+    "accuracy": (float, NoneType),
     "loss": (float, NoneType),
     "epsilon": (float, NoneType),
     "epsilons": list,

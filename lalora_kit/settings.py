@@ -48,6 +48,7 @@ class Settings:
         device, precision: where to compute; "bf16" runs the frozen part under autocast.
         threads: torch's, on the CPU; None takes one for a small backbone, else the cores that are granted.
         max_samples: at most so many samples in memory at once; None takes as many as fit into the free memory.
+        evaluate_every: test the server's model after every n-th round, and always after the last one.
         teaching: also record clip fraction, signal-to-noise and realised batches, which are not private.
 
     Raises:
@@ -83,6 +84,7 @@ class Settings:
     precision: str = "fp32"
     threads: int | None = None
     max_samples: int | None = None
+    evaluate_every: int = 1
     teaching: bool = False
 
     def __post_init__(self) -> None:
@@ -204,6 +206,7 @@ def check_machine(s: Settings) -> None:
     """Seed, device, precision and memory."""
     if s.seed is not None:
         counting("seed", s.seed, 0, 2**64 - 1)
+    counting("evaluate_every", s.evaluate_every)
     for name in ("threads", "max_samples"):
         if getattr(s, name) is not None:
             counting(name, getattr(s, name))

@@ -33,7 +33,10 @@ Rates = Annotated[
     list[float] | None,
     typer.Option(help="To choose from, the same for all; in one go: 0.5 1 2.", show_default="the task's own"),
 ]
-Workers = Annotated[int, typer.Option(help="Processes; each keeps to one thread.", min=1, max=256)]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes; each keeps to one thread.", min=1, max=256, show_default="one a core granted"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
 
 
@@ -101,7 +104,7 @@ def claims(
     seeds: Count = 5,
     rates: Rates = None,
     out: Out = None,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
@@ -126,7 +129,7 @@ def compare(
     seeds: Count = 5,
     rates: Rates = None,
     out: Out = None,
-    workers: Workers = 2,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""

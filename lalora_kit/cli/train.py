@@ -70,6 +70,9 @@ def train(
     precision: Annotated[str | None, option("precision", "fp32, or bf16 (frozen part).", MACHINE)] = None,
     threads: Annotated[int | None, option("threads", "Torch's, on the CPU; none: by the backbone.", MACHINE)] = None,
     max_samples: Annotated[int | None, option("max_samples", "Bound on memory.", MACHINE)] = None,
+    evaluate_every: Annotated[
+        int | None, option("evaluate_every", "Test each n-th round, and the last.", MACHINE)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a round, nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep ledger, records, state and adapter here.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this directory.")] = None,
@@ -130,8 +133,9 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if resume is not None:
         named = given.pop("method", None)
         saved = load(resume, None if named is None else cli_own.same_method(named, resume))
+        often = {name: given.pop(name) for name in ("evaluate_every",) if name in given}  # no part of what the run is
         cli_own.check_agrees(given, {**saved.source, **saved.settings.to_json()}, resume)
-        method, settings = saved.method, saved.settings
+        method, settings = saved.method, replace(saved.settings, **often)
         with loading():
             task = load_source(saved.source)
         for line in saved.rounds:
@@ -193,7 +197,8 @@ def show(line: dict[str, Any], settings: Settings, as_json: bool) -> None:
 
     spent = "∞" if line["epsilon"] is None else f"{line['epsilon']:.3f}"
     loss = "none" if line["loss"] is None else f"{line['loss']:.3f}"
+    tested = "not evaluated" if line["accuracy"] is None else f"accuracy {line['accuracy']:.3f}  loss {loss}"
     tqdm.write(
-        f"round {line['round']:>3}/{settings.rounds}  accuracy {line['accuracy']:.3f}  loss {loss}  "
+        f"round {line['round']:>3}/{settings.rounds}  {tested}  "
         f"ε {spent}  σ {line['noise_multiplier']:.3f}  {line['seconds']:.2f} s"
     )

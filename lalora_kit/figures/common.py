@@ -78,10 +78,11 @@ def without_noise(style: dict[str, Any]) -> dict[str, Any]:
 
 
 def curve(method: str, records: Sequence[Round]) -> go.Scatter:
-    """A run's accuracy by round, in its method's look."""
+    """A run's accuracy by round, where it was evaluated, in its method's look."""
+    tested = [r for r in records if r.evaluated]
     return go.Scatter(
-        x=[r.round for r in records],
-        y=[r.accuracy for r in records],
+        x=[r.round for r in tested],
+        y=[r.accuracy for r in tested],
         name=method,
         mode="lines+markers",
         hovertemplate="round %{x}: %{y:.1%}",

@@ -41,8 +41,8 @@ class RateView:
     """What the ablation's panel shows. Bands are of the method and settings that are chosen, curves of runs.
 
     method, name: of the run on show, and its settings in short.
-    accuracy, previous, others: by round, of this run, of the one before, which is called `previous_name`, and of
-        whole runs that differ by their seed only.
+    accuracy, previous, others: by round (None after one that was not evaluated), of this run, of the one before,
+        which is called `previous_name`, and of whole runs that differ by their seed only.
     shipped: the grid's runs at the chosen settings, a curve a seed.
     chosen: the method whose line of the grid is drawn.
     axis, values: the setting on the right, and the grid's values of it.
@@ -53,15 +53,15 @@ class RateView:
     method: str
     name: str
     rounds: int
-    accuracy: Sequence[float]
+    accuracy: Sequence[float | None]
     grid: Line
     head: Line
     values: Sequence[float]
     axis: str = RATE
     chosen: str = ""
-    previous: Sequence[float] = ()
+    previous: Sequence[float | None] = ()
     previous_name: str = "run before"
-    others: Sequence[Sequence[float]] = ()
+    others: Sequence[Sequence[float | None]] = ()
     shipped: Sequence[Sequence[float]] = ()
     dots: Sequence[Dot] = ()
 
@@ -74,10 +74,11 @@ def rate_data(view: RateView) -> list[dict[str, Any]]:
     thin = {"line": {"color": its["line"]["color"]}}
     low, high, mean = band(moved(view.grid, view.values))
     least, most, middle = band(by_round(view.shipped))
-    apart = [point for run in view.others for point in (*enumerate(run, start=1), (len(run), None))]
+    before, now = points(view.previous), points(view.accuracy)
+    apart = [point for run in view.others for point in (*points(run), (len(run), None))]
     return [
-        {"x": list(range(1, len(view.previous) + 1)), "y": list(view.previous), "name": view.previous_name},
-        {"x": list(range(1, len(view.accuracy) + 1)), "y": list(view.accuracy), "name": view.name, **own},
+        {"x": [x for x, _ in before], "y": [y for _, y in before], "name": view.previous_name},
+        {"x": [x for x, _ in now], "y": [y for _, y in now], "name": view.name, **own},
         low,
         {**high, **fill},
         {**mean, "name": f"grid: {chosen} ({seeds(view.grid)})", **its},
@@ -88,6 +89,11 @@ def rate_data(view: RateView) -> list[dict[str, Any]]:
         {**middle, "name": f"grid: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "line": {"color": own["line"]["color"]}},
     ]
+
+
+def points(run: Sequence[float | None]) -> list[tuple[int, float | None]]:
+    """The rounds that were evaluated, with their accuracy."""
+    return [(t, value) for t, value in enumerate(run, start=1) if value is not None]
 
 
 def dots_data(view: RateView) -> dict[str, Any]:
@@ -152,4 +158,6 @@ def rate_title(view: RateView) -> str:
     """What the newest round says."""
     if not view.accuracy:
         return f"{view.method}: ready to train"
-    return f"{view.method}: {view.accuracy[-1]:.1%} after {len(view.accuracy)} of {view.rounds} rounds"
+    last = view.accuracy[-1]
+    told = "not evaluated" if last is None else f"{last:.1%}"
+    return f"{view.method}: {told} after {len(view.accuracy)} of {view.rounds} rounds"

@@ -63,7 +63,7 @@ class TrainingView:
 
     def look(self, r: Round) -> Seen:
         """What was seen of a round."""
-        return self.seen.get(r) or Seen([(r.round, r.accuracy)])
+        return self.seen.get(r) or Seen([(r.round, r.accuracy)] if r.evaluated else [])
 
     def beside(self) -> Points:
         """The curve drawn along: the reference's, or, without one, the second that the lens saw of this run."""

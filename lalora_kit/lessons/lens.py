@@ -44,13 +44,18 @@ class Lens:
 
 
 def accuracy(settings: Settings, r: Round) -> Seen:
-    """A point a round."""
-    return Seen([(r.round, r.accuracy)])
+    """A point a round that was evaluated."""
+    return Seen([(r.round, r.accuracy)] if r.evaluated else [])
+
+
+def accuracy_text(r: Round) -> str:
+    """`43.1%`, or that nobody looked."""
+    return f"{r.accuracy:.1%}" if r.evaluated else "not evaluated"
 
 
 def accuracy_headline(r: Round, seen: Seen) -> str:
     """Accuracy, and what it cost."""
-    return f"{r.accuracy:.1%} after {r.round} rounds, ε spent = {epsilon_text(r.epsilon)}"
+    return f"{accuracy_text(r)} after {r.round} rounds, ε spent = {epsilon_text(r.epsilon)}"
 
 
 ACCURACY = Lens(

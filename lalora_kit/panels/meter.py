@@ -38,8 +38,9 @@ def metered(rounds: Iterable[Round], settings: Settings, *, mode: str = "auto") 
 
 def told(r: Round, settings: Settings) -> str:
     """`round 7 of 100: accuracy 43.1 %, ε 0.61 of 1, 12.3 s a round`."""
+    tested = f"accuracy {r.accuracy:.1%}" if r.evaluated else "not evaluated"
     target = f" of {settings.epsilon:g}" if settings.private else ""
     return (
-        f"round {r.round} of {settings.rounds}: accuracy {r.accuracy:.1%}, ε {lesson.epsilon_text(r.epsilon)}{target}, "
+        f"round {r.round} of {settings.rounds}: {tested}, ε {lesson.epsilon_text(r.epsilon)}{target}, "
         f"{r.seconds:.2g} s a round"
     )

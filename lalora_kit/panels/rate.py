@@ -18,6 +18,7 @@ from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
+from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 from lalora_kit.trial import ablation, grid
 
@@ -31,6 +32,11 @@ def rate_slider(value: float) -> W.SelectionSlider:
     rates = sorted({*RATES, float(value)})
     options = [(f"{rate:g}", rate) for rate in rates]
     return W.SelectionSlider(options=options, value=float(value), description="rate", layout=slim())
+
+
+def accuracies(records: Sequence[Round]) -> list[float | None]:
+    """Accuracy by round, None after one that was not evaluated."""
+    return [r.accuracy if r.evaluated else None for r in records]
 
 
 class RatePanel(LivePanel):
@@ -113,15 +119,15 @@ class RatePanel(LivePanel):
             method=trained,
             name=f"{trained}, rate {training.trained.learning_rate:g}, {title(training.trained)}",
             rounds=training.start.rounds,
-            accuracy=[r.accuracy for r in training.records],
+            accuracy=accuracies(training.records),
             grid=ablation.line(self.runs, chosen.name, axis),
             head=ablation.line(self.runs, "head-only", axis),
             values=grid.AXES[axis],
             axis=axis,
             chosen=chosen.name,
-            previous=[r.accuracy for r in training.previous],
+            previous=accuracies(training.previous),
             previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
-            others=[[r.accuracy for r in run] for run in training.others()],
+            others=[accuracies(run) for run in training.others()],
             shipped=ablation.seeds_at(self.runs, chosen, training.settings, training.task.name),
             dots=[
                 Dot(

@@ -56,6 +56,7 @@ def prv_epsilon(composition: Composition, delta: float) -> float:
     """ε by numerical composition of privacy loss variables: an upper bound within 0.01 of the estimate."""
     from opacus.accountants import PRVAccountant
 
+    keep_rdp()
     accountant = PRVAccountant()
     accountant.history = [(sigma, q, steps) for q, sigma, steps in composition]
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -64,6 +65,15 @@ def prv_epsilon(composition: Composition, delta: float) -> float:
     if math.isnan(spent):
         raise ValueError("PRV has no value here")  # never max(0, nan), which is 0
     return max(0.0, spent)
+
+
+@functools.cache
+def keep_rdp() -> None:
+    """Let Opacus keep the RDP of one release at one order, from which PRV makes its grid, and anew for each ε asked."""
+    from opacus.accountants.analysis import rdp
+
+    if hasattr(rdp, "_compute_rdp"):  # a pure function of three numbers: kept, it gives the same bits
+        rdp._compute_rdp = functools.lru_cache(maxsize=1 << 16)(rdp._compute_rdp)
 
 
 def prv_is_slow(composition: Composition) -> bool:

@@ -49,8 +49,8 @@ from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.partition import Shards
 from lalora_kit.tasks.probe import probe
 
-#: Settings that say where and how a run is computed, not what is computed.
-PLACE = ("device", "precision", "threads", "max_samples", "teaching")
+#: Settings that say where and how a run is computed, and when it is tested, not what is computed.
+PLACE = ("device", "precision", "threads", "max_samples", "evaluate_every", "teaching")
 
 
 def digest(value: object) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from lalora_kit.base.files import append_line, make_folder, read_lines
 from lalora_kit.trial import grid
 from lalora_kit.trial.claims import CLAIMS, POINTS, Claim
-from lalora_kit.trial.study import Cell, ensure, find, lines, made_with
+from lalora_kit.trial.study import Cell, computed, ensure, find, lines, made_with
 from lalora_kit.trial.tables import RUNS
 from lalora_kit.trial.verdicts import (
     EQUAL,
@@ -60,7 +60,7 @@ def reported_runs(runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rat
 
 def run_claims(
     out: Path, *, claims: Sequence[Claim] = CLAIMS, task: str = "digits", seeds: Sequence[int] = SEEDS,
-    rates: Grid | None = None, workers: int = 2, command: str = "lalora claims", report: Report | None = None,
+    rates: Grid | None = None, workers: int | None = None, command: str = "lalora claims", report: Report | None = None,
 ) -> list[Row]:  # fmt: skip
     """Run what is missing, keep it in `out`/claims.jsonl, and judge; a second call goes on where the first stopped.
 
@@ -70,7 +70,7 @@ def run_claims(
         task: see `lalora tasks`.
         seeds: those that are reported.
         rates: the grid that each side's rate is chosen from; by default the task's own (`verdicts.RATES`).
-        workers: processes.
+        workers: processes, by default as many as cores are granted.
         command: what is written beside the runs as their maker.
         report: called with how many of the runs at hand are done, and how many there are.
 
@@ -125,7 +125,9 @@ def take_from_grid(
     """Copy the runs of the shipped grid that can be used, with what they were made with, where that agrees."""
     kept = read_lines(grid.FILE) if grid.FILE.exists() and not path.exists() else []
     heads = [line for line in kept if "curve" not in line]
-    if not heads or any(line[name] != made[name] for line in heads for name in ("task", "settings", "versions")):
+    if not heads or any(
+        computed(line[name]) != computed(made[name]) for line in heads for name in ("task", "settings", "versions")
+    ):
         return
     sides = {(arm, e) for c in claims for e in c.epsilons for arm in (*c.arms, c.control or c.other, "head-only")}
     useful = {run_of(arm, rate, e, seed) for arm, e in sides for rate in rates for seed in seeds}

@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--axis", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--series", nargs="+", choices=list(SERIES), default=list(SERIES), metavar="NAME")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, help="Processes; by default one a core.")
     parser.add_argument("--out", type=Path, default=FILE)
     options = parser.parse_args()
     ensure(cells(options.axis, options.series, options.seeds), made_with(COMMAND), options.out, options.workers)

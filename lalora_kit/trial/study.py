@@ -12,9 +12,9 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from lalora_kit.base.files import append_line, dumps, read_lines, write_atomically
+from lalora_kit.base.threads import usable_cores
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, blamed, content_of
-from lalora_kit.privacy.identity import digest
+from lalora_kit.privacy.identity import PLACE, digest
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def find(method: str) -> Method:
 
 
 def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
-    """One run, as a line of the file; the worker keeps to one thread, so that two of them share two cores."""
+    """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core."""
     import torch
 
     from lalora_kit.federated import federated_rounds
@@ -86,7 +87,7 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
     started, loaded = time.perf_counter(), load_task(task)
     method = find(run.method)
     try:
-        records = list(federated_rounds(loaded, method, run.settings))
+        records = list(federated_rounds(loaded, method, replace(run.settings, threads=1)))
     except Exception as error:  # of its traceback, no more than a text leaves this process
         sentence = blamed(error)
         if sentence is None:
@@ -151,6 +152,11 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
     return {"made": digest(made), **made}
 
 
+def computed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a line's task or settings, what says what is computed, not where or how."""
+    return {name: value for name, value in values.items() if name not in PLACE}
+
+
 def lines(path: Path) -> dict[Cell, dict[str, Any]]:
     """Every run that is done, by its cell; the newest where there are two.
 
@@ -174,12 +180,14 @@ def ensure(
     wanted: Iterable[Cell],
     made: dict[str, Any],
     path: Path,
-    workers: int,
+    workers: int | None = None,
     *,
     probe: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run what is missing, keeping each result as it comes; `report(done, of)` follows it in place of a bar.
+
+    `workers` are processes of one thread each, by default as many as cores are granted.
 
     Raises:
         ValueError: if the file holds runs on another task or at other defaults.
@@ -188,7 +196,7 @@ def ensure(
     if path.exists():  # a last line that was cut short would spoil the next one
         write_atomically(path, "".join(dumps(kept).replace("\n", "") + "\n" for kept in before))
     for name in ("task", "settings"):
-        if any(kept[name] != made[name] for kept in before if name in kept):
+        if any(computed(kept[name]) != computed(made[name]) for kept in before if name in kept):
             raise ValueError(f"{path} was made with another {name}; its runs do not compare; delete it to start anew")
     have = lines(path)
     done = {cell for cell, line in have.items() if not probe or PROBES[0] in line}
@@ -196,7 +204,7 @@ def ensure(
     if missing and made["made"] not in {kept["made"] for kept in before}:
         append_line(path, made)
     work = partial(train, task=made["task"]["task"], probe=probe)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers or usable_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(work, cell) for cell in missing]
         for count, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), disable=not jobs or report is not None)):
             append_line(path, {**ended(job), "made": made["made"]})

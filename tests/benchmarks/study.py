@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import platform
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lalora_kit.base.threads import usable_cores
 from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, made_with
 
 METHOD_NAMES = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
@@ -141,7 +141,7 @@ class Study:
         parser.add_argument("--epsilon", nargs="+", choices=list(self.rates), default=list(self.rates))
         parser.add_argument("--methods", nargs="+", choices=METHOD_NAMES, default=list(METHOD_NAMES))
         parser.add_argument("--reported-seeds", nargs="+", type=int, default=list(REPORTED_SEEDS))
-        parser.add_argument("--workers", type=int, default=os.cpu_count())
+        parser.add_argument("--workers", type=int, default=usable_cores())
         options = parser.parse_args()
         seeds = tuple(options.reported_seeds)
         used = {seed for chosen in self.tuning_seeds.values() for seed in chosen}

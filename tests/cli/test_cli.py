@@ -170,3 +170,20 @@ def test_importing_the_package_is_quick_and_loads_no_torch():
     bare = time.perf_counter() - start
     assert done.stdout.strip() == "False"
     assert ours < 10 * bare
+
+
+def test_rounds_between_evaluations_say_so_and_a_resume_may_choose_others(tmp_path, capsys, monkeypatch):
+    directory = str(tmp_path / "run")
+    fast = [*FAST, "--method", "head-only", "--seed", "0", "--evaluate-every", "2"]
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["lalora", "train", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    said = run(*fast, "--out", directory)
+    assert "round   1/2  not evaluated  ε" in said and "round   2/2  accuracy 0." in said
+    lines = [json.loads(line) for line in run("--resume", directory, "--evaluate-every", "1", "--json").splitlines()]
+    assert [line["accuracy"] is None for line in lines] == [True, False] and lines[0]["loss"] is None

@@ -71,6 +71,9 @@ REFUSED = [
     ("device", 0),
     ("precision", "fp16"),
     ("max_samples", 0),
+    ("evaluate_every", 0),
+    ("evaluate_every", None),
+    ("evaluate_every", 1.5),
     ("teaching", 1),
 ]
 

@@ -58,6 +58,7 @@ SENSIBLE: dict[str, list[object]] = {
     "precision": ["fp32", "bf16"],
     "threads": [None, 1, 2],
     "max_samples": [None, 1, 5],
+    "evaluate_every": [1, 2],
     "teaching": [True, False],
 }
 assert SENSIBLE.keys() == {field.name for field in fields(Settings)}

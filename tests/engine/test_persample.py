@@ -359,3 +359,17 @@ def test_gradients_on_cuda_equal_those_on_the_cpu(architecture):
     )  # fmt: skip
     for left, right in zip(here, moved, strict=True):
         torch.testing.assert_close(right.cpu(), left, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_evaluation_runs_in_bf16_where_training_does_and_its_logits_come_back_in_float32(architecture):
+    task_, adapter = task(architecture), adapters(architecture)[1]
+    half, full = Engine(task_, SCALE, precision="bf16"), Engine(task_, SCALE)
+    seen: set[torch.dtype] = set()
+    for lora in half.lora.values():
+        lora.frozen.register_forward_hook(lambda _, given, y: seen.add(y.dtype))
+    scores, exact = half.predict(adapter, task_.test.inputs), full.predict(adapter, task_.test.inputs)
+    assert seen == {torch.bfloat16} and scores.dtype == torch.float32
+    assert 0 < float((scores - exact).norm() / exact.norm()) < 0.1  # bf16 keeps three digits
+    accuracy, loss = half.evaluate(adapter, task_.test)
+    assert loss == float(F.cross_entropy(scores, task_.test.labels)) and 0 <= accuracy <= 1

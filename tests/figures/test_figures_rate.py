@@ -42,3 +42,11 @@ def test_another_axis_has_its_own_ticks_and_a_place_for_infinity():
     assert figure.layout.xaxis2.ticktext == ("1", "3", "∞") and "ε" in figure.layout.xaxis2.title.text
     assert figure.data[6].x == (6.0,), "a dot at infinity stands at its tick"
     assert figure.data[4].x == (1.0, 6.0) and figure.data[4].x[1] == figure.layout.xaxis2.tickvals[2]
+
+
+def test_a_round_that_was_not_evaluated_has_no_point_and_runs_stay_apart():
+    run = [None, 0.3, None]
+    view = RateView("la-lora", "", 3, run, LINE, HEAD, [0.5, 1.0], previous=run, others=[run, [0.1, None, 0.2]])
+    figure = rate_panel_figure(view)
+    assert [(figure.data[at].x, figure.data[at].y) for at in (0, 1)] == [((2,), (0.3,))] * 2
+    assert figure.data[10].y == (0.3, None, 0.1, 0.2, None) and "not evaluated after 3" in figure.layout.title.text

@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from lalora_kit.figures.common import accuracy_figure
 from lalora_kit.figures.training import TrainingView, training_figure
 from lalora_kit.lessons.lesson import Outlook
 from tests.fakes import fake_round
@@ -37,3 +38,12 @@ def test_every_axis_has_a_title():
     figure = training_figure(TrainingView("la-lora", OUTLOOK, [fake_round(1)], 10))
     for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2"):
         assert figure.layout[axis].title.text
+
+
+def test_a_round_that_was_not_evaluated_has_no_point_and_the_line_goes_on():
+    records = [fake_round(1, 0.5), fake_round(2, math.nan), fake_round(3, 0.7), fake_round(4, math.nan)]
+    figure = training_figure(TrainingView("la-lora", OUTLOOK, records, 10))
+    assert (figure.data[2].x, figure.data[2].y) == ((1, 3), (0.5, 0.7))
+    assert "not evaluated after 4 rounds" in figure.layout.title.text and "NaN" not in figure.to_json()
+    line = accuracy_figure({"la-lora": records}, "title").data[0]
+    assert (line.x, line.y) == ((1, 3), (0.5, 0.7))

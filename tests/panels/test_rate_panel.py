@@ -9,7 +9,7 @@ from lalora_kit import METHODS, Settings, load_task
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.panels import live
 from lalora_kit.panels.live import LiveTraining
-from lalora_kit.panels.rate import RatePanel, rate_slider
+from lalora_kit.panels.rate import RatePanel, accuracies, rate_slider
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import grid
 from tests.fakes import GatedRounds, fake_round
@@ -118,3 +118,7 @@ def test_headless_leaves_one_figure_and_text(task, capsys, monkeypatch):
 
 def test_the_rate_slider_takes_a_value_off_the_grid():
     assert rate_slider(0.3).value == 0.3 and rate_slider(8).value == 8.0
+
+
+def test_rounds_that_were_not_evaluated_are_none():
+    assert accuracies([fake_round(1, math.nan), fake_round(2, 0.5)]) == [None, 0.5]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 
 import dp_accounting
@@ -12,6 +14,7 @@ from dp_accounting.pld import PLDAccountant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant
+from opacus.accountants.analysis import rdp
 
 from lalora_kit.privacy import composed_epsilon, merged, noise_multiplier, odds, safe_noise_multiplier
 from lalora_kit.privacy.accounting import prv_epsilon, rdp_epsilon
@@ -240,3 +243,21 @@ def test_odds_are_bayes_rule(prior, epsilon):
 def test_odds_of_the_lesson():
     assert odds(0.0) == 0.5 and odds(math.inf) == 1.0
     assert round(odds(1.0), 2) == 0.73 and round(odds(3.0), 2) == 0.95
+
+
+def test_what_prv_keeps_between_calls_changes_no_bit_and_spares_its_series():
+    """Against Opacus alone, in a process where nothing is kept."""
+    rows = [(1.2779, 0.1, steps) for steps in (4, 40)] + [(0.9, 0.05, 7)]
+    asked = f"""
+from opacus.accountants import PRVAccountant
+for row in {rows}:
+    a = PRVAccountant()
+    a.history = [row, (2.0, 0.1, 3)]
+    print(float(a.get_epsilon(1e-5)).hex())
+"""
+    bare = subprocess.run([sys.executable, "-W", "ignore", "-c", asked], capture_output=True, text=True, check=True)
+    ours = [prv_epsilon(((q, sigma, steps), (0.1, 2.0, 3)), 1e-5).hex() for sigma, q, steps in rows]
+    assert ours == bare.stdout.split()
+    kept = rdp._compute_rdp.cache_info().misses
+    prv_epsilon(((0.1, 1.2779, 41),), 1e-5)
+    assert rdp._compute_rdp.cache_info().misses == kept

@@ -5,7 +5,9 @@ import math
 from dataclasses import replace
 
 import pytest
+import torch
 
+from lalora_kit import federated
 from lalora_kit.methods import METHODS
 from lalora_kit.trial import grid
 from lalora_kit.trial import study as trials
@@ -112,3 +114,28 @@ def test_the_shipped_grid_can_be_read():
     assert runs and all(0 <= accuracy <= 1 for curve in runs.values() for accuracy in curve)
     known = set(grid.cells(grid.AXES, grid.SERIES, grid.SEEDS))
     assert set(runs) <= known
+
+
+def test_where_runs_were_computed_is_no_reason_to_refuse_them(inline, tmp_path):
+    path, kept = tmp_path / "grid.jsonl", {**MADE, "settings": {"rounds": 10, "max_samples": None}}
+    trials.ensure([FIRST], kept, path, 1)
+    trials.ensure([FIRST], {**MADE, "settings": {"rounds": 10, "threads": None, "evaluate_every": 1}}, path, 1)
+    assert inline == [FIRST]
+
+
+def test_there_is_a_worker_of_one_thread_for_each_core_that_is_granted(inline, monkeypatch, tmp_path):
+    asked, pool = [], trials.ProcessPoolExecutor
+    monkeypatch.setattr(trials, "usable_cores", lambda: 3)
+    monkeypatch.setattr(trials, "ProcessPoolExecutor", lambda n, mp_context: asked.append(n) or pool(n, mp_context))
+    trials.ensure([FIRST], MADE, tmp_path / "by default.jsonl")
+    trials.ensure([FIRST], MADE, tmp_path / "as asked.jsonl", 5)
+    assert asked == [3, 5]
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setenv("LALORA_THREADS", "2")
+    monkeypatch.setattr(federated, "federated_rounds", lambda task, method, s: seen.append(s.threads) or iter(()))
+    try:
+        with pytest.raises(IndexError):  # there was no round
+            trials.train(FIRST)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
