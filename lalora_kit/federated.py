@@ -13,17 +13,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lalora_kit.base.threads import torch_threads
+from lalora_kit.base.transfer import to_host
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
+from lalora_kit.engine.memory import resides
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Observer, Optimisers, Step, mean_norms, mean_teaching, private_step
+from lalora_kit.local import Observer, Optimisers, Seen, coming, private_step, told
 from lalora_kit.methods import Method
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Split, Task
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.feed import Feed
 
 
 def federated_rounds(
@@ -87,15 +90,16 @@ class Run:
 
 def rounds(run: Run) -> Iterator[Round]:
     """The loop itself, over a run that has been checked."""
-    data = run.task.train.to(run.engine.device)
-    server = run.plan.start.map(lambda value: value.to(run.engine.device))
+    device = run.engine.device
+    feed = Feed(run.task.train, device, resides(run.task.train, device))
+    server = run.plan.start.map(lambda value: value.to(device))
     for t in range(run.plan.done + 1, run.settings.rounds + 1):
         with torch_threads(run.plan.threads):
-            server, done = one_round(run, data, server, t)
+            server, done = one_round(run, feed, server, t)
         yield done
 
 
-def one_round(run: Run, data: Split, server: Adapter, t: int) -> tuple[Adapter, Round]:
+def one_round(run: Run, feed: Feed, server: Adapter, t: int) -> tuple[Adapter, Round]:
     """Round t from the server's adapter: charge, train every participant, average, record."""
     method, settings, plan = run.method, run.settings, run.plan
     started = time.perf_counter()
@@ -106,11 +110,11 @@ def one_round(run: Run, data: Split, server: Adapter, t: int) -> tuple[Adapter, 
     local = stack(server, len(clients))
     optimisers = Optimisers(local, settings, t)
     steps = []
-    for k in range(1, settings.local_steps + 1):
+    for k, data in enumerate(coming(plan, feed, t, range(1, settings.local_steps + 1)), start=1):
         active = local.keys(method.trains(t, k))
         step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
         optimisers.apply(step.gradients, method)
-        steps.append(step)
+        steps.append(step.seen)
 
     uploads, weights = unstack(local, len(clients)), plan.weights(clients)
     trained = method.trained_in(t, settings.local_steps)
@@ -140,14 +144,15 @@ def charge(run: Run, t: int) -> None:
     ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
 
 
-def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float) -> Round:
+def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Seen], started: float) -> Round:
     """The record of round t: evaluates the averaged model, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     accuracy, loss = run.engine.evaluate(server, run.task.test)
     spent = tuple(
         run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
     )
-    adapter = server.map(lambda value: value.detach().cpu().clone())
+    adapter = server.with_tensors(dict(zip(server.tensors, to_host([*server.tensors.values()]), strict=True)))
+    norms, teaching = told(steps)
     return Round(
         round=t,
         accuracy=accuracy,
@@ -157,12 +162,12 @@ def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Se
         noise_multiplier=max(plan.sigmas),
         noise_multipliers=plan.sigmas,
         participants=plan.schedule[t - 1],
-        update_norms=mean_norms(steps),
+        update_norms=norms,
         aggregation_gap=sent[1],
         upload=sent[0],
         seconds=time.perf_counter() - started,
         adapter=adapter,
         state=plan.state(t, adapter),
         caution=NO_NOISE if not settings.private else SEED_KNOWN if settings.seed is not None else "",
-        teaching=mean_teaching(steps) if settings.teaching else None,
+        teaching=teaching if settings.teaching else None,
     )
