@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.base.transfer import to_host
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
-from lalora_kit.engine.memory import resides
+from lalora_kit.engine.memory import free_bytes
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Observer, Optimisers, Seen, coming, private_step, told
+from lalora_kit.local import Observer, Optimisers, Step, drawn, private_step, told
 from lalora_kit.methods import Method
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
@@ -26,7 +26,7 @@ from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
-from lalora_kit.tasks.feed import Feed
+from lalora_kit.tasks.feed import Feed, resides
 
 
 def federated_rounds(
@@ -91,7 +91,7 @@ class Run:
 def rounds(run: Run) -> Iterator[Round]:
     """The loop itself, over a run that has been checked."""
     device = run.engine.device
-    feed = Feed(run.task.train, device, resides(run.task.train, device))
+    feed = Feed(run.task.train, device, resides(run.task.train, free_bytes(device)))
     server = run.plan.start.map(lambda value: value.to(device))
     for t in range(run.plan.done + 1, run.settings.rounds + 1):
         with torch_threads(run.plan.threads):
@@ -110,11 +110,12 @@ def one_round(run: Run, feed: Feed, server: Adapter, t: int) -> tuple[Adapter, R
     local = stack(server, len(clients))
     optimisers = Optimisers(local, settings, t)
     steps = []
-    for k, data in enumerate(coming(plan, feed, t, range(1, settings.local_steps + 1)), start=1):
+    draws = [drawn(plan, feed, t, k) for k in range(1, settings.local_steps + 1)]
+    for k, data in enumerate(feed.coming(draws), start=1):
         active = local.keys(method.trains(t, k))
         step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
         optimisers.apply(step.gradients, method)
-        steps.append(step.seen)
+        steps.append(replace(step, gradients={}))
 
     uploads, weights = unstack(local, len(clients)), plan.weights(clients)
     trained = method.trained_in(t, settings.local_steps)
@@ -144,7 +145,7 @@ def charge(run: Run, t: int) -> None:
     ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
 
 
-def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Seen], started: float) -> Round:
+def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float) -> Round:
     """The record of round t: evaluates the averaged model, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     accuracy, loss = run.engine.evaluate(server, run.task.test)

@@ -3,78 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lalora_kit.base import threefry
-from lalora_kit.base.transfer import to_device
+from lalora_kit.base.transfer import numbers
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
 from lalora_kit.plan import Plan
-from lalora_kit.privacy import clipped_sum, gaussian, gaussians, poisson_draw, summed_by_unit
-from lalora_kit.privacy.mechanism import drawn_by, numbered
+from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
+from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import Teaching
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split
-from lalora_kit.tasks.feed import Feed
+from lalora_kit.tasks.feed import Coming, Drawn, Feed, numbered
 
 Observer = Callable[[int, int, int, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A local step's noised gradients `(clients, ...)` by key, and what `told` needs of it at the round's end."""
+    """A local step's noised gradients `(clients, ...)` by key, and what `told` makes a round's means of.
+
+    `values` are numbers that stay on the device; `noise` is the noise's expected norm, `batch` the units that a client
+    drew.
+    """
 
     gradients: Mapping[Key, Tensor]
-    seen: Seen
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Of one step: numbers that wait on the device, by name; the noise's expected norm; units a client drew."""
-
     values: Mapping[str, Tensor]
     noise: float
     batch: float
-
-
-class Drawn(NamedTuple):
-    """What the participants draw in one local step, in the order in which it is computed.
-
-    `rows` `(samples,)` are places in the training split, `owner` `(samples,)` the participants' own places, `units`
-    `(samples,)` the persons, `numbered` (empty where a sample is its own unit), `keys` `(clients, 2)` the noise's.
-    """
-
-    rows: Tensor
-    owner: Tensor
-    units: Tensor
-    keys: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Coming:
-    """A local step that is ready: its batch on the device, and what was drawn, on the host and there."""
-
-    batch: Split
-    here: Drawn
-    there: Drawn
-    widths: Tensor | None
-
-
-def coming(plan: Plan, feed: Feed, t: int, steps: Sequence[int]) -> Iterator[Coming]:
-    """The local steps of a round, drawn together: one copy takes all draws to the device, and nothing comes back."""
-    here = [drawn(plan, feed, t, k) for k in steps]
-    fields = iter(to_device([value for one in here for value in one], feed.device))
-    there = [Drawn(*values) for values in zip(*[fields] * len(Drawn._fields), strict=True)]
-    batches = feed.batches([one.rows for one in here], [one.rows for one in there])
-    for one, sent, batch in zip(here, there, batches, strict=True):
-        yield Coming(batch, one, sent, None if feed.widths is None else feed.widths[one.rows])
 
 
 def private_step(
@@ -91,10 +54,11 @@ def private_step(
 
     A unit is a sample, or where the task says so a person, all of whose samples are drawn and clipped as one. An
     empty draw still gets noise and is still released: leaving it out would tell that it was empty. What was drawn
-    already (`coming`) is taken as it is; of a split this one step is drawn.
+    already (`Coming`) is taken as it is; of a split this one step is drawn.
     """
     if isinstance(data, Split):
-        [data] = coming(plan, Feed(data, engine.device), t, [k])
+        feed = Feed(data, engine.device)
+        [data] = feed.coming([drawn(plan, feed, t, k)])
     clients, there = plan.schedule[t - 1], data.there
     chunks = engine.gradients(local, active, data.batch.inputs, data.batch.labels, there.owner, data.widths)
     if len(there.units):
@@ -108,21 +72,23 @@ def private_step(
         norms.append(part_norms)
 
     scales = [plan.sigmas[c] * plan.clip_norm if plan.sigmas[c] else 0.0 for c in clients]
-    release = noise(plan, there.keys, width, scales, t, k).add_(sums)
+    release = noised(plan, sums, there.keys, scales, t, k)
     for row, client in zip(release, clients, strict=True):
         row.div_(plan.divisor(client))
         if observe is not None:
             observe(client, t, k, row.clone())
-    gradients = split_by_key(release, active, local)
-    return Step(gradients, seen(gradients, sums, torch.cat(norms), scales, plan.clip_norm))
+    found, lengths = split_by_key(release, active, local), torch.cat(norms)
+    clipped, signal = (lengths > plan.clip_norm).double().mean(), sums.norm(dim=1).mean()  # for a lesson alone
+    values = {"clipped": clipped, "signal": signal, **update_norms(found)}
+    return Step(found, values, sum(scales) / len(scales) * math.sqrt(width), len(lengths) / len(clients))
 
 
-def noise(plan: Plan, keys: Tensor, width: int, scales: Sequence[float], t: int, k: int) -> Tensor:
-    """`(clients, width)` of each participant's own noise of this step, drawn where the keys are."""
+def noised(plan: Plan, sums: Tensor, keys: Tensor, scales: Sequence[float], t: int, k: int) -> Tensor:
+    """Each participant's sum `(clients, d)` with its own noise of this step, drawn where the sums are."""
     if drawn_by(keys.device) == threefry.NAME:
-        return gaussians(width, scales, keys)
+        return threefry.normals(keys, sums.shape[1], scales).add_(sums)
     streams = [plan.streams.generator("noise", c, t, k) for c in plan.schedule[t - 1]]
-    return torch.stack([gaussian(width, scale, own) for scale, own in zip(scales, streams, strict=True)])
+    return torch.stack([gaussian(sums.shape[1], scale, own) for scale, own in zip(scales, streams, strict=True)]) + sums
 
 
 def drawn(plan: Plan, feed: Feed, t: int, k: int) -> Drawn:
@@ -131,14 +97,9 @@ def drawn(plan: Plan, feed: Feed, t: int, k: int) -> Drawn:
     draws = [draw(plan, c, t, k) for c in clients]
     rows, units = (torch.cat(parts) for parts in zip(*draws, strict=True))
     owner = torch.repeat_interleave(torch.arange(len(clients)), torch.tensor([len(mine) for mine, _ in draws]))
-    order = torch.arange(len(rows)) if feed.persons else feed.ordered(rows)
-    keys = b"".join(plan.streams.key("noise", c, t, k) for c in clients)
-    return Drawn(
-        rows[order],
-        owner[order],
-        numbered(owner, units) if feed.persons else units[:0],
-        torch.frombuffer(bytearray(keys), dtype=torch.int64).view(-1, 2),
-    )
+    keys = bytearray().join(plan.streams.key("noise", c, t, k) for c in clients)
+    order, units = feed.ordered(rows), numbered(owner, units) if feed.persons else units[:0]
+    return Drawn(rows[order], owner[order], units, torch.frombuffer(keys, dtype=torch.int64).view(-1, 2))
 
 
 def draw(plan: Plan, client: int, t: int, k: int) -> tuple[Tensor, Tensor]:
@@ -162,35 +123,29 @@ def split_by_key(release: Tensor, active: Sequence[Key], local: Adapter) -> dict
     }
 
 
-def seen(gradients: Mapping[Key, Tensor], sums: Tensor, norms: Tensor, scales: Sequence[float], C: float) -> Seen:
-    """The noised gradients' norms by kind, and what the guarantee does not cover; no number leaves the device."""
-    values = {"clipped": (norms > C).double().mean(), "signal": sums.norm(dim=1).mean()}
-    for kind in sorted({kind for kind, _ in gradients}):
-        parts = [value.flatten(1) for (k, _), value in gradients.items() if k == kind]
-        values[kind] = torch.cat(parts, dim=1).norm(dim=1).mean().double()
-    return Seen(values, sum(scales) / len(scales) * math.sqrt(sums.shape[1]), len(norms) / len(scales))
+def update_norms(gradients: Mapping[Key, Tensor]) -> dict[str, Tensor]:
+    """L2 norm of the noised gradient of "A", "B" and "head", mean over clients."""
+    parts: dict[str, list[Tensor]] = {}
+    for (kind, _), value in sorted(gradients.items()):
+        parts.setdefault(kind, []).append(value.flatten(1))
+    return {kind: torch.cat(values, dim=1).norm(dim=1).mean() for kind, values in parts.items()}
 
 
-def told(steps: Sequence[Seen]) -> tuple[dict[str, float], Teaching]:
-    """A round's means over its steps, brought over in one copy.
+def told(steps: Sequence[Step]) -> tuple[dict[str, float], Teaching]:
+    """A round's means, in one copy: `update_norms` of the steps that trained a kind, and what is for a lesson alone.
 
-    The L2 norm of the noised gradient of "A", "B" and "head", over clients and the steps that trained it; and, for a
-    lesson alone, see `records.Teaching`: a step in which nobody drew a sample has no clip fraction.
+    A step in which nobody drew a sample has no clip fraction.
     """
-    numbers = iter(torch.stack([value for step in steps for value in step.values.values()]).tolist())
-    means: dict[str, list[float]] = {}
-    for step in steps:
-        for name in step.values:
-            means.setdefault(name, []).append(next(numbers))
-    fractions = [value for value in means.pop("clipped") if not math.isnan(value)]
-    signals = [value / step.noise if step.noise else math.inf
-               for value, step in zip(means.pop("signal"), steps, strict=True)]  # fmt: skip
+    found = numbers([step.values for step in steps])
+    fractions = [value for value in found.pop("clipped") if not math.isnan(value)]
+    pairs = zip(found.pop("signal"), steps, strict=True)
+    signals = [signal / step.noise if step.noise else math.inf for signal, step in pairs]
     teaching = Teaching(
         sum(fractions) / len(fractions) if fractions else math.nan,
         sum(signals) / len(signals),
         sum(step.batch for step in steps) / len(steps),
     )
-    return {kind: sum(values) / len(values) for kind, values in means.items()}, teaching
+    return {kind: sum(values) / len(values) for kind, values in found.items()}, teaching
 
 
 class Optimisers:

@@ -1,13 +1,20 @@
-"""Threefry: keyed Gaussian numbers in torch operations, the same on every device but for the last digits of log and cos.
+"""Threefry: keyed Gaussian numbers in torch operations, the same everywhere but for the last digits of log and cos.
 
 Threefry4x32 with 20 rounds (Salmon, Moraes, Dror, Shaw: Parallel random numbers, as easy as 1, 2, 3; SC 2011) turns a
 key of 128 bits and a counter into a block of 128 bits. The counter is the block's place, so that a number is a function
 of its key and its place alone. Each block gives two uniforms of 53 bits, and Box-Muller makes two normals of them.
+
+What the key is worth: torch's own generator on CUDA is Philox4x32-10, whose key is a seed of 64 bits. Whoever sees
+updates can try seeds against all of them at once: of N keys in use one is found after 2⁶⁴/N tries. Of 128 bits none is.
+Threefry needs additions, shifts and xor alone, which torch has on 32-bit integers; Philox needs 64-bit products besides.
+It is a Threefish cipher with fewer rounds, without a proof, and no protection against floating-point or timing attacks:
+doubles are a lattice, and what can be told from their last digits is not looked into.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,12 +28,13 @@ AT_ONCE, AT_ONCE_ELSEWHERE = 1 << 14, 1 << 21
 MOST = math.sqrt(2 * 53 * math.log(2))
 
 
-def normals(keys: Tensor, width: int, at_once: int | None = None) -> Tensor:
-    """Independent N(0, 1) values `(keys, width)` in float64, on the keys' device; without a wait for the device.
+def normals(keys: Tensor, width: int, scales: Sequence[float], at_once: int | None = None) -> Tensor:
+    """Independent N(0, scale²) values `(keys, width)` in float64, on the keys' device, which nobody waits for.
 
     Args:
-        keys: `(keys, 4)` int32, the 128 bits of each row.
+        keys: `(keys, 2)` int64, the 128 bits of each row.
         width: numbers a row; a shorter row is the beginning of a longer one.
+        scales: a standard deviation a row.
         at_once: blocks that are made at once; nothing depends on it but memory.
     """
     rows, blocks = len(keys), (width + 1) // 2
@@ -35,10 +43,12 @@ def normals(keys: Tensor, width: int, at_once: int | None = None) -> Tensor:
     step = max(1, most // max(1, rows))
     for start in range(0, blocks, step):
         counter = torch.arange(start, min(start + step, blocks), dtype=torch.int32, device=keys.device)
-        words = threefry(keys, counter)
+        words = threefry(keys.view(torch.int32), counter)
         radius = uniform(words[0], words[1]).add_(2.0**-53).log_().mul_(-2).sqrt_()  # of (0, 1]: never log 0
         angle = uniform(words[2], words[3]).mul_(2 * math.pi)
         found[:, start : start + step] = torch.view_as_real(torch.polar(radius, angle))
+    for row, scale in zip(found, scales, strict=True):
+        row.mul_(scale)
     return found.view(rows, 2 * blocks)[:, :width]
 
 

@@ -1,8 +1,8 @@
-"""Transfer: many small tensors between host and device in one copy, because each copy makes the one wait for the other."""
+"""Transfer: many small tensors between host and device in one copy, for each copy makes the one wait for the other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -21,3 +21,13 @@ def to_host(values: Sequence[Tensor]) -> list[Tensor]:
     flat = torch.cat([value.detach().flatten() for value in values]).cpu()
     parts = flat.split([value.numel() for value in values])
     return [part.view(value.shape).to(value.dtype, copy=True) for part, value in zip(parts, values, strict=True)]
+
+
+def numbers(values: Sequence[Mapping[str, Tensor]]) -> dict[str, list[float]]:
+    """Single numbers by name, in the order in which they come; one wait for the device."""
+    brought = iter(torch.stack([value.double() for one in values for value in one.values()]).tolist())
+    found: dict[str, list[float]] = {}
+    for one in values:
+        for name in one:
+            found.setdefault(name, []).append(next(brought))
+    return found

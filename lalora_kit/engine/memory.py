@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from lalora_kit.engine.adapters import Adapter
-    from lalora_kit.tasks import Split, Task
+    from lalora_kit.tasks import Task
 
 SHARE = 0.5  # of the free memory that a chunk may take
-DATA = 0.25  # and that the training split may take; what is left is the backbone's and the noise's
 EVALUATED = 512  # samples that are evaluated at once where nothing bounds them
 #: What a step needs at its peak over what it keeps for its backward pass; measured by `tests.benchmarks.scale`.
 PEAK = 2.0
@@ -52,12 +51,6 @@ def chunk_for(task: Task, adapter: Adapter, device: torch.device, batches: Seque
     if fits >= max(drawn, EVALUATED):
         return None
     return 1 << max(0, fits.bit_length() - 1)
-
-
-def resides(data: Split, device: torch.device) -> bool:
-    """Whether the training split is to lie on the device, beside the largest chunk; it does where that is the host."""
-    free, size = free_bytes(device), sum(value.nbytes for value in (*data.inputs.values(), data.labels))
-    return device.type == "cpu" or free < 0 or size <= DATA * free
 
 
 _KEPT: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()

@@ -112,14 +112,9 @@ class Engine:
             self.model.set_submodule(own.place, own)
 
     def gradients(
-        self,
-        stack: Adapter,
-        active: Sequence[Key],
-        inputs: Inputs,
-        labels: Tensor,
-        owner: Tensor,
+        self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor,
         widths: Tensor | None = None,
-    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    ) -> Iterator[tuple[Tensor, list[Tensor]]]:  # fmt: skip
         """Gradients per sample of the cross-entropy with respect to the active tensors.
 
         Args:
@@ -154,8 +149,7 @@ class Engine:
 
     def batch(self, inputs: Inputs, part: Tensor, longest: int | None = None) -> Inputs:
         """The samples at `part`, on the device, as the backbone takes them; texts padded only to their longest."""
-        batch = {name: value[part.to(value.device)].to(self.device) for name, value in inputs.items()}
-        batch = trimmed(batch, longest)
+        batch = trimmed({name: v[part.to(v.device)].to(self.device) for name, v in inputs.items()}, longest)
         return batch if self.prepare is None else self.prepare(batch)
 
     def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:

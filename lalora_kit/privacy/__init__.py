@@ -13,7 +13,7 @@ from lalora_kit.privacy.accounting import (
     safe_noise_multiplier,
 )
 from lalora_kit.privacy.ledger import BudgetExceeded, Ledger, Release
-from lalora_kit.privacy.mechanism import Streams, clipped_sum, gaussian, gaussians, poisson_draw, summed_by_unit
+from lalora_kit.privacy.mechanism import Streams, clipped_sum, gaussian, poisson_draw, summed_by_unit
 
 __all__ = [
     "BudgetExceeded",
@@ -23,7 +23,6 @@ __all__ = [
     "clipped_sum",
     "composed_epsilon",
     "gaussian",
-    "gaussians",
     "merged",
     "noise_multiplier",
     "odds",

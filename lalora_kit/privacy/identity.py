@@ -12,10 +12,10 @@ every tensor of the backbone; the method's name; instructions, constants and nam
 *Covered by `computed_by` and `machine_of`; a run that differs here goes on with fresh noise, and is charged:*
 everything that the method's functions, `prepare` and the modules of the backbone refer to (closures, defaults,
 attributes, state, and other functions, as far as they go: see `fingerprint`); what `prepare`, forward and backward
-make of a fixed probe, the first test samples, bit for bit; device, the noise's generator, processor's instruction set,
-threads, chunk, precision, and the versions of Python and of the packages that compute. A probe that comes out otherwise when it is
-made twice (random augmentation, say), and an object that cannot be looked into (a lock, an extension's own state),
-count as different each time.
+make of a fixed probe, the first test samples, bit for bit; device, what draws the noise there, processor's instruction
+set, threads, chunk, precision, and the versions of Python and of the packages that compute. A probe that comes out
+otherwise when it is made twice (random augmentation, say), and an object that cannot be looked into (a lock, an
+extension's own state), count as different each time.
 
 *Not covered:* another machine of the same kind and instruction set whose rounding agrees on the probe and differs
 elsewhere; a GPU that adds up in another order each time; code inside installed packages that was changed under the

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lalora_kit.base import threefry
+from lalora_kit.tasks.feed import numbered
 
 MARGIN = 1 - 1e-6  # keeps rounding from lifting a clipped norm above C
 #: Purposes whose streams give nothing away: who holds what, who joins when, and the adapter that all begin from.
@@ -28,11 +29,9 @@ class Streams:
 
     An empty secret stands for one that was deleted when its run had ended: nothing can be drawn from it.
 
-    Each stream has a key of 128 bits, all of which its generator uses: NumPy's Philox4x64-10 on the CPU, and for noise
-    on any other device `base.threefry`, Threefry4x32-20. (torch's generators keep less: 32 bits of the seed on the
-    CPU, few enough to try them all against a published update, and 64 on CUDA, which many updates are tried against at
-    once.) Both pass the known tests of random numbers; neither is a cipher with a proof, and neither is hardened
-    against floating-point or timing attacks.
+    A stream's key has 128 bits, and its generator uses them all: NumPy's Philox4x64-10 on the CPU, `base.threefry` for
+    noise elsewhere. (torch's own keep 32 bits of a seed on the CPU, few enough to try them all against a published
+    update, and 64 on CUDA.) Neither is hardened cryptography, nor hardened against floating-point or timing attacks.
     """
 
     secret: bytes
@@ -148,8 +147,8 @@ def summed_by_unit(
         place = (numbered(mine) if there is None else there[done : done + len(owner)] - mine[0].item()).to(owner.device)
         count, goes_on = len(torch.unique_consecutive(mine)), int(mine[0]) == last
         done, last = done + len(owner), int(mine[-1])
-        belongs = place == torch.arange(count, device=owner.device)[:, None]  # (units, samples)
-        whose, member = torch.where(belongs, owner, 0).amax(1), belongs.double()
+        belongs = place[:, None] == torch.arange(count, device=owner.device)  # (samples, units)
+        whose, member = torch.where(belongs, owner[:, None], 0).amax(0), belongs.double().T
         flat, _, finite = masked(gradients)
         spoilt = (member @ (~finite).double() > 0)[:, None]  # (units, 1)
         sums = [torch.where(spoilt, torch.nan, member @ g.double()) for g in flat]
@@ -166,22 +165,9 @@ def summed_by_unit(
         yield open_unit
 
 
-def numbered(*names: Tensor) -> Tensor:
-    """`(samples,)` 0, 0, 1, ...: one more wherever any of the names `(samples,)` is not the one before."""
-    return torch.unique_consecutive(torch.stack(names, dim=1), dim=0, return_inverse=True)[1]
-
-
 def drawn_by(device: torch.device) -> str:
     """The generator of a device's noise: NumPy's on the CPU, elsewhere one that draws where the sums are."""
     return "philox4x64-10" if device.type == "cpu" else threefry.NAME
-
-
-def gaussians(width: int, scales: Sequence[float], keys: Tensor) -> Tensor:
-    """`gaussian` for all clients at once, `(clients, width)`, by Threefry where `keys` `(clients, 2)` int64 are."""
-    noise = threefry.normals(keys.view(torch.int32), width)
-    for row, scale in zip(noise, scales, strict=True):
-        row.mul_(scale)
-    return noise
 
 
 def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:

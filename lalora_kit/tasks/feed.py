@@ -7,12 +7,51 @@ step before it computes. The batch is pinned and not the whole split, which woul
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from lalora_kit.base.transfer import to_device
 from lalora_kit.tasks import Split
 from lalora_kit.tasks.padding import MASK, widths_of
+
+SHARE = 0.25  # of the free memory that a split may take; `engine.memory` gives a chunk twice as much
+
+
+def numbered(*names: Tensor) -> Tensor:
+    """`(samples,)` 0, 0, 1, ...: one more wherever any of the names `(samples,)` is not the one before."""
+    return torch.unique_consecutive(torch.stack(names, dim=1), dim=0, return_inverse=True)[1]
+
+
+def resides(data: Split, free: int) -> bool:
+    """Whether all of a split is to lie where `free` bytes are left (-1: nobody knows), beside a step's samples."""
+    size = sum(value.nbytes for value in (*data.inputs.values(), data.labels))
+    return free < 0 or size <= SHARE * free
+
+
+class Drawn(NamedTuple):
+    """What the participants draw in one local step, in the order in which it is computed.
+
+    `rows` `(samples,)` are places in the training split, `owner` `(samples,)` the participants' own places, `units`
+    `(samples,)` the persons, `numbered` (empty where a sample is its own unit), `keys` `(clients, 2)` the noise's.
+    """
+
+    rows: Tensor
+    owner: Tensor
+    units: Tensor
+    keys: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Coming:
+    """A local step that is ready: its batch on the device, and what was drawn, on the host and there."""
+
+    batch: Split
+    here: Drawn
+    there: Drawn
+    widths: Tensor | None
 
 
 class Feed:
@@ -36,8 +75,17 @@ class Feed:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" and not resident else None
 
     def ordered(self, rows: Tensor) -> Tensor:
-        """The order `(k,)` in which samples `rows` `(k,)` are computed: texts by length, pictures as they come."""
-        return torch.arange(len(rows)) if self.lengths is None else self.lengths[rows].argsort(stable=True)
+        """The order `(k,)` in which samples `rows` `(k,)` are computed: texts by length, unless persons stand together."""
+        as_they_come = self.persons or self.lengths is None
+        return torch.arange(len(rows)) if as_they_come else self.lengths[rows].argsort(stable=True)
+
+    def coming(self, here: Sequence[Drawn]) -> Iterator[Coming]:
+        """Local steps as they were drawn, one after the other: one copy takes all draws over, and none comes back."""
+        fields = iter(to_device([value for one in here for value in one], self.device))
+        there = [Drawn(*values) for values in zip(*[fields] * len(Drawn._fields), strict=True)]
+        batches = self.batches([one.rows for one in here], [one.rows for one in there])
+        for one, sent, batch in zip(here, there, batches, strict=True):
+            yield Coming(batch, one, sent, None if self.widths is None else self.widths[one.rows])
 
     def batches(self, rows: Sequence[Tensor], there: Sequence[Tensor]) -> Iterator[Split]:
         """The samples of one step after the other, on the device.
