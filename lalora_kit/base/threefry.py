@@ -6,7 +6,7 @@ of its key and its place alone. Each block gives two uniforms of 53 bits, and Bo
 
 What the key is worth: torch's own generator on CUDA is Philox4x32-10, whose key is a seed of 64 bits. Whoever sees
 updates can try seeds against all of them at once: of N keys in use one is found after 2⁶⁴/N tries. Of 128 bits none is.
-Threefry needs additions, shifts and xor alone, which torch has on 32-bit integers; Philox needs 64-bit products besides.
+Threefry needs additions, shifts and xor alone, which torch has on 32-bit integers; Philox needs 64-bit products.
 It is a Threefish cipher with fewer rounds, without a proof, and no protection against floating-point or timing attacks:
 doubles are a lattice, and what can be told from their last digits is not looked into.
 """

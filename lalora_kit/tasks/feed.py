@@ -75,9 +75,10 @@ class Feed:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" and not resident else None
 
     def ordered(self, rows: Tensor) -> Tensor:
-        """The order `(k,)` in which samples `rows` `(k,)` are computed: texts by length, unless persons stand together."""
-        as_they_come = self.persons or self.lengths is None
-        return torch.arange(len(rows)) if as_they_come else self.lengths[rows].argsort(stable=True)
+        """The order `(k,)` in which samples `rows` `(k,)` are computed: texts by length, but persons as they come."""
+        if self.persons or self.lengths is None:
+            return torch.arange(len(rows))
+        return self.lengths[rows].argsort(stable=True)
 
     def coming(self, here: Sequence[Drawn]) -> Iterator[Coming]:
         """Local steps as they were drawn, one after the other: one copy takes all draws over, and none comes back."""
