@@ -11,20 +11,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lalora_kit.base.threads import torch_threads
+from lalora_kit.base.transfer import to_host
 from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
+from lalora_kit.engine.memory import free_bytes
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Observer, Optimisers, Step, mean_norms, mean_teaching, private_step
+from lalora_kit.local import Observer, Optimisers, Step, drawn, private_step, told
 from lalora_kit.methods import Method
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Split, Task
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.feed import Feed, resides
 
 
 def federated_rounds(
@@ -90,15 +93,16 @@ class Run:
 
 def rounds(run: Run) -> Iterator[Round]:
     """The loop itself, over a run that has been checked."""
-    data = run.task.train.to(run.engine.device)
-    server = run.plan.start.map(lambda value: value.to(run.engine.device))
+    device = run.engine.device
+    feed = Feed(run.task.train, device, resides(run.task.train, free_bytes(device)))
+    server = run.plan.start.map(lambda value: value.to(device))
     for t in range(run.plan.done + 1, run.settings.rounds + 1):
         with torch_threads(run.plan.threads):
-            server, done = one_round(run, data, server, t)
+            server, done = one_round(run, feed, server, t)
         yield done
 
 
-def one_round(run: Run, data: Split, server: Adapter, t: int) -> tuple[Adapter, Round]:
+def one_round(run: Run, feed: Feed, server: Adapter, t: int) -> tuple[Adapter, Round]:
     """Round t from the server's adapter: charge, train every participant, average, record."""
     method, settings, plan = run.method, run.settings, run.plan
     started = time.perf_counter()
@@ -109,11 +113,12 @@ def one_round(run: Run, data: Split, server: Adapter, t: int) -> tuple[Adapter, 
     local = stack(server, len(clients))
     optimisers = Optimisers(local, settings, t)
     steps = []
-    for k in range(1, settings.local_steps + 1):
+    draws = [drawn(plan, feed, t, k) for k in range(1, settings.local_steps + 1)]
+    for k, data in enumerate(feed.coming(draws), start=1):
         active = local.keys(method.trains(t, k))
         step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
         optimisers.apply(step.gradients, method)
-        steps.append(step)
+        steps.append(replace(step, gradients={}))
 
     uploads, weights = unstack(local, len(clients)), plan.weights(clients)
     trained = method.trained_in(t, settings.local_steps)
@@ -151,7 +156,8 @@ def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Se
     spent = tuple(
         run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
     )
-    adapter = server.map(lambda value: value.detach().cpu().clone())
+    adapter = server.with_tensors(dict(zip(server.tensors, to_host([*server.tensors.values()]), strict=True)))
+    norms, teaching = told(steps)
     return Round(
         round=t,
         accuracy=accuracy,
@@ -161,12 +167,12 @@ def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Se
         noise_multiplier=max(plan.sigmas),
         noise_multipliers=plan.sigmas,
         participants=plan.schedule[t - 1],
-        update_norms=mean_norms(steps),
+        update_norms=norms,
         aggregation_gap=sent[1],
         upload=sent[0],
         seconds=time.perf_counter() - started,
         adapter=adapter,
         state=plan.state(t, adapter),
         caution=NO_NOISE if not settings.private else SEED_KNOWN if settings.seed is not None else "",
-        teaching=mean_teaching(steps) if settings.teaching else None,
+        teaching=teaching if settings.teaching else None,
     )

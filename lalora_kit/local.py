@@ -9,32 +9,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lalora_kit.base import threefry
+from lalora_kit.base.transfer import numbers
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
+from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import Teaching
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split
-from lalora_kit.tasks.padding import by_length
+from lalora_kit.tasks.feed import Coming, Drawn, Feed, numbered
 
 Observer = Callable[[int, int, int, Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A local step's noised gradients `(clients, ...)` by key, and what only a lesson may see."""
+    """A local step's noised gradients `(clients, ...)` by key, and what `told` makes a round's means of.
+
+    `values` are numbers that stay on the device; `noise` is the noise's expected norm, `batch` the units that a client
+    drew.
+    """
 
     gradients: Mapping[Key, Tensor]
-    teaching: Teaching
+    values: Mapping[str, Tensor]
+    noise: float
+    batch: float
 
 
 def private_step(
     plan: Plan,
     engine: Engine,
-    data: Split,
+    data: Split | Coming,
     local: Adapter,
     active: Sequence[Key],
     t: int,
@@ -44,18 +53,16 @@ def private_step(
     """Draw, clip each unit, sum, add noise, divide by a constant: for every participant, in one pass.
 
     A unit is a sample, or where the task says so a person, all of whose samples are drawn and clipped as one. An
-    empty draw still gets noise and is still released: leaving it out would tell that it was empty.
+    empty draw still gets noise and is still released: leaving it out would tell that it was empty. What was drawn
+    already (`Coming`) is taken as it is; of a split this one step is drawn.
     """
-    clients = plan.schedule[t - 1]
-    draws = [draw(plan, c, t, k) for c in clients]
-    batch = data.select(torch.cat([samples for samples, _ in draws]).to(data.labels.device))
-    owner = torch.repeat_interleave(torch.arange(len(clients)), torch.tensor([len(units) for _, units in draws]))
-    if data.units is None:  # a person's samples must stay side by side
-        order = by_length(batch.inputs)
-        batch, owner = batch.select(order), owner[order.cpu()]
-    chunks = engine.gradients(local, active, batch.inputs, batch.labels, owner)
-    if data.units is not None:
-        chunks = summed_by_unit(chunks, torch.cat([units for _, units in draws]))
+    if isinstance(data, Split):
+        feed = Feed(data, engine.device)
+        [data] = feed.coming([drawn(plan, feed, t, k)])
+    clients, there = plan.schedule[t - 1], data.there
+    chunks = engine.gradients(local, active, data.batch.inputs, data.batch.labels, there.owner, data.widths)
+    if len(there.units):
+        chunks = summed_by_unit(chunks, data.here.units, there.units)
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
@@ -65,18 +72,34 @@ def private_step(
         norms.append(part_norms)
 
     scales = [plan.sigmas[c] * plan.clip_norm if plan.sigmas[c] else 0.0 for c in clients]
-    noise = torch.stack(
-        [
-            gaussian(width, scale, plan.streams.generator("noise", c, t, k))
-            for c, scale in zip(clients, scales, strict=True)
-        ]
-    )
-    divisors = torch.tensor([plan.divisor(c) for c in clients], dtype=torch.float64, device=sums.device)
-    release = (sums + noise.to(sums.device)) / divisors[:, None]
-    if observe is not None:
-        for row, client in enumerate(clients):
-            observe(client, t, k, release[row].clone())
-    return Step(split_by_key(release, active, local), lesson(sums, torch.cat(norms), scales, plan.clip_norm))
+    release = noised(plan, sums, there.keys, scales, t, k)
+    for row, client in zip(release, clients, strict=True):
+        row.div_(plan.divisor(client))
+        if observe is not None:
+            observe(client, t, k, row.clone())
+    found, lengths = split_by_key(release, active, local), torch.cat(norms)
+    clipped, signal = (lengths > plan.clip_norm).double().mean(), sums.norm(dim=1).mean()  # for a lesson alone
+    values = {"clipped": clipped, "signal": signal, **update_norms(found)}
+    return Step(found, values, sum(scales) / len(scales) * math.sqrt(width), len(lengths) / len(clients))
+
+
+def noised(plan: Plan, sums: Tensor, keys: Tensor, scales: Sequence[float], t: int, k: int) -> Tensor:
+    """Each participant's sum `(clients, d)` with its own noise of this step, drawn where the sums are."""
+    if drawn_by(keys.device) == threefry.NAME:
+        return threefry.normals(keys, sums.shape[1], scales).add_(sums)
+    streams = [plan.streams.generator("noise", c, t, k) for c in plan.schedule[t - 1]]
+    return torch.stack([gaussian(sums.shape[1], scale, own) for scale, own in zip(scales, streams, strict=True)]) + sums
+
+
+def drawn(plan: Plan, feed: Feed, t: int, k: int) -> Drawn:
+    """What all participants draw in a local step, on the host; a person's samples stay side by side."""
+    clients = plan.schedule[t - 1]
+    draws = [draw(plan, c, t, k) for c in clients]
+    rows, units = (torch.cat(parts) for parts in zip(*draws, strict=True))
+    owner = torch.repeat_interleave(torch.arange(len(clients)), torch.tensor([len(mine) for mine, _ in draws]))
+    keys = bytearray().join(plan.streams.key("noise", c, t, k) for c in clients)
+    order, units = feed.ordered(rows), numbered(owner, units) if feed.persons else units[:0]
+    return Drawn(rows[order], owner[order], units, torch.frombuffer(keys, dtype=torch.int64).view(-1, 2))
 
 
 def draw(plan: Plan, client: int, t: int, k: int) -> tuple[Tensor, Tensor]:
@@ -100,33 +123,29 @@ def split_by_key(release: Tensor, active: Sequence[Key], local: Adapter) -> dict
     }
 
 
-def lesson(sums: Tensor, norms: Tensor, scales: Sequence[float], clip_norm: float) -> Teaching:
-    """What the guarantee does not cover, for a lesson: see `records.Teaching`."""
-    clipped = float((norms > clip_norm).double().mean()) if len(norms) else math.nan
-    signal = float(sums.norm(dim=1).mean())
-    noise = sum(scales) / len(scales) * math.sqrt(sums.shape[1])
-    return Teaching(clipped, signal / noise if noise else math.inf, len(norms) / len(scales))
+def update_norms(gradients: Mapping[Key, Tensor]) -> dict[str, Tensor]:
+    """L2 norm of the noised gradient of "A", "B" and "head", mean over clients."""
+    parts: dict[str, list[Tensor]] = {}
+    for (kind, _), value in sorted(gradients.items()):
+        parts.setdefault(kind, []).append(value.flatten(1))
+    return {kind: torch.cat(values, dim=1).norm(dim=1).mean() for kind, values in parts.items()}
 
 
-def mean_teaching(steps: Sequence[Step]) -> Teaching:
-    """The mean of a round's steps; a step in which nobody drew a sample has no clip fraction."""
-    lessons = [step.teaching for step in steps]
-    fractions = [lesson.clip_fraction for lesson in lessons if not math.isnan(lesson.clip_fraction)]
-    return Teaching(
+def told(steps: Sequence[Step]) -> tuple[dict[str, float], Teaching]:
+    """A round's means, in one copy: `update_norms` of the steps that trained a kind, and what is for a lesson alone.
+
+    A step in which nobody drew a sample has no clip fraction.
+    """
+    found = numbers([step.values for step in steps])
+    fractions = [value for value in found.pop("clipped") if not math.isnan(value)]
+    pairs = zip(found.pop("signal"), steps, strict=True)
+    signals = [signal / step.noise if step.noise else math.inf for signal, step in pairs]
+    teaching = Teaching(
         sum(fractions) / len(fractions) if fractions else math.nan,
-        sum(lesson.signal_to_noise for lesson in lessons) / len(lessons),
-        sum(lesson.batch for lesson in lessons) / len(lessons),
+        sum(signals) / len(signals),
+        sum(step.batch for step in steps) / len(steps),
     )
-
-
-def mean_norms(steps: Sequence[Step]) -> dict[str, float]:
-    """L2 norm of the noised gradient of "A", "B" and "head", mean over clients and the steps that trained it."""
-    norms: dict[str, list[float]] = {}
-    for step in steps:
-        for kind in sorted({kind for kind, _ in step.gradients}):
-            parts = [value.flatten(1) for (k, _), value in step.gradients.items() if k == kind]
-            norms.setdefault(kind, []).append(float(torch.cat(parts, dim=1).norm(dim=1).mean()))
-    return {kind: sum(values) / len(values) for kind, values in norms.items()}
+    return {kind: sum(values) / len(values) for kind, values in found.items()}, teaching
 
 
 class Optimisers:

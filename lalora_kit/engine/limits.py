@@ -96,7 +96,7 @@ def check_fits(adapter: Adapter, expected: Adapter, what: str) -> None:
 
 def check_still_finite(server: Adapter, t: int) -> None:
     """Stop before a round's record and state where the averaged parameters left the numbers; names no sample."""
-    if not all(torch.isfinite(value).all() for value in server.tensors.values()):
+    if not torch.stack([torch.isfinite(value).all() for value in server.tensors.values()]).all():
         raise ValueError(
             f"round {t} left parameters that are not finite; a run does not go on from there; what earlier rounds left "
             "stands; lower learning_rate, head_learning_rate or weight_decay"

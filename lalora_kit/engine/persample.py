@@ -112,8 +112,9 @@ class Engine:
             self.model.set_submodule(own.place, own)
 
     def gradients(
-        self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor
-    ) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor,
+        widths: Tensor | None = None,
+    ) -> Iterator[tuple[Tensor, list[Tensor]]]:  # fmt: skip
         """Gradients per sample of the cross-entropy with respect to the active tensors.
 
         Args:
@@ -122,19 +123,22 @@ class Engine:
             inputs: the backbone's keyword inputs, each `(samples, ...)`.
             labels: `(samples,)`.
             owner: `(samples,)` client position of each sample.
+            widths: `(samples,)` columns that each text uses, on the host; None asks the mask, and waits for it.
 
         Yields:
             Per chunk `(owner of the chunk, gradients)`, one `(chunk, ...)` tensor an active key, in order. An
             empty draw yields nothing.
         """
-        for part in self.parts(inputs, torch.arange(len(labels))):
-            mine = owner[part].to(self.device)
+        owner, labels, done = owner.to(self.device), labels.to(self.device), 0
+        for part in self.parts(inputs, torch.arange(len(labels), device=self.device)):
+            longest = None if widths is None else int(widths[done : done + len(part)].amax())
+            mine, done = owner[part], done + len(part)
             copies = {key: value.index_select(0, mine) for key, value in stack.tensors.items()}
             leaves = [copies[key].requires_grad_() for key in active]
-            batch = self.batch(inputs, part)
+            batch = self.batch(inputs, part, longest)
             with torch.enable_grad():
                 scores = self.scores(copies, batch)
-                loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part].to(self.device), reduction="sum")
+                loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part], reduction="sum")
                 gradients = list(torch.autograd.grad(loss, leaves))
             yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own
 
@@ -143,9 +147,9 @@ class Engine:
         bounds = (self.max_samples, most, TEXTS if MASK in inputs else None)
         return order.split(min(filter(None, bounds), default=len(order))) if len(order) else ()
 
-    def batch(self, inputs: Inputs, part: Tensor) -> Inputs:
+    def batch(self, inputs: Inputs, part: Tensor, longest: int | None = None) -> Inputs:
         """The samples at `part`, on the device, as the backbone takes them; texts padded only to their longest."""
-        batch = trimmed({name: value[part.to(value.device)].to(self.device) for name, value in inputs.items()})
+        batch = trimmed({name: v[part.to(v.device)].to(self.device) for name, v in inputs.items()}, longest)
         return batch if self.prepare is None else self.prepare(batch)
 
     def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:
@@ -176,7 +180,7 @@ class Engine:
         tensors = {key: value.to(self.device) for key, value in adapter.tensors.items()}
         order = by_length(inputs)
         parts = self.parts(inputs, order, chunk)
-        scores = torch.cat([self.scores(tensors, self.batch(inputs, part)).float().cpu() for part in parts])
+        scores = torch.cat([self.scores(tensors, self.batch(inputs, part)).float() for part in parts]).cpu()
         return torch.empty_like(scores).index_copy_(0, order.cpu(), scores)
 
     def evaluate(self, adapter: Adapter, split: Split) -> tuple[float, float]:

@@ -28,10 +28,17 @@ def shuffle(size: int) -> tuple[np.ndarray, np.ndarray]:
     return order, np.argsort(order)
 
 
+@lru_cache(maxsize=64)
+def shuffle_on(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The same on a device, where it stays: a copy a step would make the host wait."""
+    there, back = (torch.from_numpy(order).to(device) for order in shuffle(size))
+    return there, back
+
+
 def permuted_smooth(gradient: Tensor, factor: str) -> Tensor:
     """The binomial filter between a fixed shuffle of the long axis and its inverse. Linear; keeps constants."""
     axis = LONG_AXIS[factor]
-    there, back = (torch.from_numpy(order).to(gradient.device) for order in shuffle(gradient.shape[axis]))
+    there, back = shuffle_on(gradient.shape[axis], gradient.device)
     return binomial_smooth(gradient.index_select(axis, there), factor).index_select(axis, back)
 
 

@@ -18,6 +18,7 @@ def projected(gradient: Tensor, factor: str, other: Tensor, scale: float, dampin
     """
     gram = other @ other.mT if factor == "B" else other.mT @ other  # (..., r, r)
     gram = gram + damping * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    # Not `solve`, which waits for the device to learn whether a matrix was singular: with λ none is.
     if factor == "B":
-        return torch.linalg.solve(gram, gradient.mT).mT / scale**2  # the Gram matrix is symmetric
-    return torch.linalg.solve(gram, gradient) / scale**2
+        return torch.linalg.solve_ex(gram, gradient.mT)[0].mT / scale**2  # the Gram matrix is symmetric
+    return torch.linalg.solve_ex(gram, gradient)[0] / scale**2

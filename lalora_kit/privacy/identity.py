@@ -12,10 +12,10 @@ every tensor of the backbone; the method's name; instructions, constants and nam
 *Covered by `computed_by` and `machine_of`; a run that differs here goes on with fresh noise, and is charged:*
 everything that the method's functions, `prepare` and the modules of the backbone refer to (closures, defaults,
 attributes, state, and other functions, as far as they go: see `fingerprint`); what `prepare`, forward and backward
-make of a fixed probe, the first test samples, bit for bit; device, processor's instruction set, threads, chunk,
-precision, and the versions of Python and of the packages that compute. A probe that comes out otherwise when it is
-made twice (random augmentation, say), and an object that cannot be looked into (a lock, an extension's own state),
-count as different each time.
+make of a fixed probe, the first test samples, bit for bit; device, what draws the noise there, processor's instruction
+set, threads, chunk, precision, and the versions of Python and of the packages that compute. A probe that comes out
+otherwise when it is made twice (random augmentation, say), and an object that cannot be looked into (a lock, an
+extension's own state), count as different each time.
 
 *Not covered:* another machine of the same kind and instruction set whose rounding agrees on the probe and differs
 elsewhere; a GPU that adds up in another order each time; code inside installed packages that was changed under the
@@ -43,6 +43,7 @@ from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
 from lalora_kit.base.steps import step
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams
+from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split, Task
@@ -151,6 +152,7 @@ def machine_of(settings: Settings, max_samples: int | None) -> dict[str, str]:
     """Where the run is computed, and in which chunks: what bit-for-bit repetition depends on."""
     return {
         "device": device_name(torch.device(settings.device)),
+        "noise": drawn_by(torch.device(settings.device)),
         "threads": str(torch.get_num_threads()),
         "max_samples": str(max_samples),
         "precision": settings.precision,

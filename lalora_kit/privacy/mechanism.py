@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lalora_kit.base import threefry
+from lalora_kit.tasks.feed import numbered
+
 MARGIN = 1 - 1e-6  # keeps rounding from lifting a clipped norm above C
 #: Purposes whose streams give nothing away: who holds what, who joins when, and the adapter that all begin from.
 TOLD = ("partition", "schedule", "init")
@@ -26,8 +29,9 @@ class Streams:
 
     An empty secret stands for one that was deleted when its run had ended: nothing can be drawn from it.
 
-    NumPy's Philox takes a 128-bit key. (torch's CPU generator keeps 32 bits of its seed, few enough to try
-    them all against a published update.) Not hardened against floating-point or timing attacks.
+    A stream's key has 128 bits, and its generator uses them all: NumPy's Philox4x64-10 on the CPU, `base.threefry` for
+    noise elsewhere. (torch's own keep 32 bits of a seed on the CPU, few enough to try them all against a published
+    update, and 64 on CUDA.) Neither is hardened cryptography, nor hardened against floating-point or timing attacks.
     """
 
     secret: bytes
@@ -113,49 +117,57 @@ def masked(gradients: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
     norms = torch.stack([torch.linalg.vector_norm(g, dim=1, dtype=torch.float64) for g in flat])
     norms = norms.square().sum(dim=0).sqrt()
     finite = torch.isfinite(norms)  # a NaN or an infinity anywhere reaches the norm
-    if not finite.all():
+    if finite.device.type != "cpu" or not finite.all():  # to ask another device would be to wait for it
         flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
     return flat, norms, finite
 
 
 def summed_by_unit(
-    chunks: Iterable[tuple[Tensor, list[Tensor]]], units: Tensor
+    chunks: Iterable[tuple[Tensor, list[Tensor]]], units: Tensor, there: Tensor | None = None
 ) -> Iterator[tuple[Tensor, list[Tensor]]]:
     """Add up the gradients of each unit's samples, so that the unit is clipped as one.
 
     Args:
         chunks: `(owner, gradients)` as `Engine.gradients` yields them, `(samples,)` and one `(samples, ...)` a tensor.
         units: `(all samples,)` each sample's unit at its owner; an owner's samples of one unit lie side by side.
+        there: the same on the chunks' device, so that nobody waits for it; `units` are `numbered` and on the host then.
 
     Yields:
         The same, a row a unit, in float64; a unit that reaches from one chunk into the next comes whole, once. A unit
         with a sample that is not finite is NaN throughout, in whichever chunk that sample was, and so `clipped_sum`
         gives nothing for it; no other unit is touched.
     """
-    done, open_unit = 0, None
+    done, last, open_unit = 0, -1, None
     for owner, gradients in chunks:
         if not len(owner):
             continue
-        whose = torch.stack([owner, units[done : done + len(owner)].to(owner.device)], dim=1)
-        done += len(owner)
-        pairs, place = torch.unique_consecutive(whose, dim=0, return_inverse=True)
+        mine = units[done : done + len(owner)]
+        if there is None:  # the same number at two owners is two units
+            mine = mine + owner.to(mine.device) * (1 + units.max())
+        place = (numbered(mine) if there is None else there[done : done + len(owner)] - mine[0].item()).to(owner.device)
+        count, goes_on = len(torch.unique_consecutive(mine)), int(mine[0]) == last
+        done, last = done + len(owner), int(mine[-1])
+        belongs = place[:, None] == torch.arange(count, device=owner.device)  # (samples, units)
+        whose, member = torch.where(belongs, owner[:, None], 0).amax(0), belongs.double().T
         flat, _, finite = masked(gradients)
-        member = torch.nn.functional.one_hot(place).T.double()  # (units, samples)
         spoilt = (member @ (~finite).double() > 0)[:, None]  # (units, 1)
         sums = [torch.where(spoilt, torch.nan, member @ g.double()) for g in flat]
         sums = [total.view(-1, *g.shape[1:]) for total, g in zip(sums, gradients, strict=True)]
-        if open_unit is not None:
-            pair, before = open_unit
-            if torch.equal(pair, pairs[:1]):
-                for total, part in zip(sums, before, strict=True):
-                    total[:1] += part  # NaN stays NaN, so the whole unit is
-            else:
-                yield pair[:, 0], before
-        if len(pairs) > 1:
-            yield pairs[:-1, 0], [total[:-1] for total in sums]
-        open_unit = pairs[-1:], [total[-1:] for total in sums]
+        if open_unit is not None and goes_on:
+            for total, part in zip(sums, open_unit[1], strict=True):
+                total[:1] += part  # NaN stays NaN, so the whole unit is
+        elif open_unit is not None:
+            yield open_unit
+        if count > 1:
+            yield whose[:-1], [total[:-1] for total in sums]
+        open_unit = whose[-1:], [total[-1:] for total in sums]
     if open_unit is not None:
-        yield open_unit[0][:, 0], open_unit[1]
+        yield open_unit
+
+
+def drawn_by(device: torch.device) -> str:
+    """The generator of a device's noise: NumPy's on the CPU, elsewhere one that draws where the sums are."""
+    return "philox4x64-10" if device.type == "cpu" else threefry.NAME
 
 
 def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:

@@ -24,16 +24,22 @@ def by_length(inputs: Inputs) -> Tensor:
     return inputs[MASK].sum(1).argsort(stable=True)
 
 
-def trimmed(inputs: Inputs) -> Inputs:
+def widths_of(mask: Tensor) -> Tensor:
+    """The columns `(samples,)` of each text up to its last word; none of a text without a word."""
+    return (mask.ne(0) * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1)
+
+
+def trimmed(inputs: Inputs, longest: int | None = None) -> Inputs:
     """Without the last columns that are padding in every sample; `(samples, longest)` each.
 
-    Padding in front stays: where positions are counted from the left, taking it away would move the words.
+    Padding in front stays: where positions are counted from the left, taking it away would move the words. `longest`
+    is the largest of `widths_of`; None looks at the mask, which makes the host wait for it. Nothing is taken from
+    texts without a single word.
     """
     if MASK not in inputs:
         return inputs
     mask = inputs[MASK]
-    used = mask.any(0).nonzero()
-    longest = int(used[-1]) + 1 if len(used) else mask.shape[1]
+    longest = (int(widths_of(mask).amax()) if longest is None else longest) or mask.shape[1]
     return {name: value[:, :longest] if value.shape == mask.shape else value for name, value in inputs.items()}
 
 
