@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.memory import copies_cost
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
+from lalora_kit.privacy.byclient import clipped_by_client
 from lalora_kit.records import Teaching
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split
@@ -59,8 +61,11 @@ def private_step(
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
-    for part, gradients in chunks:
-        part_sums, part_norms = clipped_sum(gradients, part, len(clients), plan.clip_norm)
+    parts: Iterator[tuple[Tensor, Tensor]]
+    parts = (clipped_sum(gradients, part, len(clients), plan.clip_norm) for part, gradients in chunks)
+    if data.units is None and copies_cost(plan.start):
+        parts = clipped_by_client(engine, local, active, batch.inputs, batch.labels, owner, plan.clip_norm)
+    for part_sums, part_norms in parts:
         sums += part_sums
         norms.append(part_norms)
 
