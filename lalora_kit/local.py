@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +12,13 @@ from torch import Tensor
 from lalora_kit.base import threefry
 from lalora_kit.base.transfer import numbers
 from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.memory import copies_cost
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
+from lalora_kit.privacy.byclient import clipped_by_client
 from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import Teaching
 from lalora_kit.settings import Settings
@@ -60,14 +62,19 @@ def private_step(
         feed = Feed(data, engine.device)
         [data] = feed.coming([drawn(plan, feed, t, k)])
     clients, there = plan.schedule[t - 1], data.there
-    chunks = engine.gradients(local, active, data.batch.inputs, data.batch.labels, there.owner, data.widths)
-    if len(there.units):
-        chunks = summed_by_unit(chunks, data.here.units, there.units)
+    given = engine, local, active, data.batch.inputs, data.batch.labels, there.owner
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
-    for part, gradients in chunks:
-        part_sums, part_norms = clipped_sum(gradients, part, len(clients), plan.clip_norm)
+    parts: Iterator[tuple[Tensor, Tensor]]
+    if copies_cost(plan.start) and not len(there.units):  # persons are added up sample by sample
+        parts = clipped_by_client(*given, plan.clip_norm, data.widths)
+    else:
+        chunks = Engine.gradients(*given, data.widths)
+        if len(there.units):
+            chunks = summed_by_unit(chunks, data.here.units, there.units)
+        parts = (clipped_sum(gradients, part, len(clients), plan.clip_norm) for part, gradients in chunks)
+    for part_sums, part_norms in parts:
         sums += part_sums
         norms.append(part_norms)
 

@@ -61,8 +61,18 @@ def bytes_per_sample(task: Task, adapter: Adapter) -> float:
     numbers = [value.numel() for value in adapter.tensors.values()]
     if task not in _KEPT:
         _KEPT[task] = kept_bytes(task, adapter)
-    # Of each tensor a copy and a gradient in float32, and of one at a time its float64.
-    return PEAK * _KEPT[task] + 8 * sum(numbers) + 8 * max(numbers)
+    each = 4 if copies_cost(adapter) else 8
+    # Of each tensor a gradient in float32, and a copy if it is made, and of one at a time its float64.
+    return PEAK * _KEPT[task] + each * sum(numbers) + 8 * max(numbers)
+
+
+def copies_cost(adapter: Adapter) -> bool:
+    """Whether a copy of one client's `adapter` for each sample costs more than a product for each client.
+
+    Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the two take about the same time (`tests.benchmarks.speed`).
+    """
+    rank = max((len(A) for A in adapter.of("A").values()), default=0)
+    return rank > 16 or sum(value.numel() for value in adapter.tensors.values()) > 2**18
 
 
 def kept_bytes(task: Task, adapter: Adapter) -> int:

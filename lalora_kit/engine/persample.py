@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lalora_kit.base.rows import Watched
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.tasks import Inputs, Split, Task, logits
@@ -34,8 +35,8 @@ class LoraLinear(nn.Module):
         self.frozen = frozen
         self.scale = scale
         self.place = ""  # its full name, for messages
-        self.A: Tensor | None = None
-        self.B: Tensor | None = None
+        self.A: Tensor | Watched | None = None
+        self.B: Tensor | Watched | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
@@ -43,6 +44,10 @@ class LoraLinear(nn.Module):
         A, B = self.A, self.B
         if A is None or B is None:
             return y
+        if isinstance(A, Watched) and isinstance(B, Watched):
+            low = A.times(x.reshape(len(A), -1, x.shape[-1]))  # -> (S, windows·tokens, r)
+            return B.times(low, y.reshape(len(B), -1, y.shape[-1]), self.scale).view_as(y)
+        assert isinstance(A, Tensor) and isinstance(B, Tensor)
         if A.ndim == 2:
             return torch.addmm(y.flatten(0, -2), F.linear(x.flatten(0, -2), A), B.mT, alpha=self.scale).view_as(y)
         folded = x.reshape(len(A), -1, x.shape[-1])  # (S·windows, tokens, n) -> (S, windows·tokens, n)
@@ -57,18 +62,19 @@ class OwnLinear(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.place = ""
-        self.weight: Tensor | None = None
-        self.bias: Tensor | None = None
+        self.weight: Tensor | Watched | None = None
+        self.bias: Tensor | Watched | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """`(S, ..., n)` -> `(S, ..., m)`."""
-        assert self.weight is not None
-        if self.weight.ndim == 2:
-            return F.linear(x, self.weight, self.bias)
-        folded = x.reshape(len(self.weight), -1, x.shape[-1])  # (S, ..., n) -> (S, positions, n)
-        y = torch.bmm(folded, self.weight.mT)
-        if self.bias is not None:
-            y = y + self.bias.unsqueeze(1)
+        weight, bias = self.weight, self.bias
+        assert weight is not None
+        if isinstance(weight, Tensor) and weight.ndim == 2:
+            return F.linear(x, weight, bias)  # type: ignore[arg-type]
+        folded = x.reshape(len(weight), -1, x.shape[-1])  # (S, ..., n) -> (S, positions, n)
+        y = weight.times(folded) if isinstance(weight, Watched) else torch.bmm(folded, weight.mT)
+        if bias is not None:
+            y = bias.plus(y) if isinstance(bias, Watched) else y + bias.unsqueeze(1)
         return y.reshape(*x.shape[:-1], y.shape[-1])
 
 
@@ -129,10 +135,9 @@ class Engine:
             Per chunk `(owner of the chunk, gradients)`, one `(chunk, ...)` tensor an active key, in order. An
             empty draw yields nothing.
         """
-        owner, labels, done = owner.to(self.device), labels.to(self.device), 0
-        for part in self.parts(inputs, torch.arange(len(labels), device=self.device)):
-            longest = None if widths is None else int(widths[done : done + len(part)].amax())
-            mine, done = owner[part], done + len(part)
+        owner, labels = owner.to(self.device), labels.to(self.device)
+        for part, longest in self.chunks(inputs, widths):
+            mine = owner[part]
             copies = {key: value.index_select(0, mine) for key, value in stack.tensors.items()}
             leaves = [copies[key].requires_grad_() for key in active]
             batch = self.batch(inputs, part, longest)
@@ -141,6 +146,13 @@ class Engine:
                 loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part], reduction="sum")
                 gradients = list(torch.autograd.grad(loss, leaves))
             yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own
+
+    def chunks(self, inputs: Inputs, widths: Tensor | None) -> Iterator[tuple[Tensor, int | None]]:
+        """Places of each chunk's samples, on the device, and the longest of their `widths`, which lie on the host."""
+        done = 0
+        for part in self.parts(inputs, torch.arange(len(next(iter(inputs.values()))), device=self.device)):
+            yield part, None if widths is None else int(widths[done : done + len(part)].amax())
+            done += len(part)
 
     def parts(self, inputs: Inputs, order: Tensor, most: int | None = None) -> Sequence[Tensor]:
         """`order` in chunks of at most `max_samples`, `most`, and for texts `TEXTS`; none of nothing."""
@@ -152,8 +164,8 @@ class Engine:
         batch = trimmed({name: v[part.to(v.device)].to(self.device) for name, v in inputs.items()}, longest)
         return batch if self.prepare is None else self.prepare(batch)
 
-    def scores(self, tensors: dict[Key, Tensor], batch: Inputs) -> Tensor:
-        """Logits `(samples, classes)` under the given tensors, per sample or shared."""
+    def scores(self, tensors: Mapping[Key, Tensor | Watched], batch: Inputs) -> Tensor:
+        """Logits `(samples, classes)` under the given tensors, per sample, shared, or watched."""
         for name, lora in self.lora.items():
             lora.A, lora.B = tensors["A", name], tensors["B", name]
         for name, own in self.head.items():

@@ -32,8 +32,10 @@ import torch.nn.functional as F
 
 from lalora_kit import load_task
 from lalora_kit.engine.adapters import Adapter, create, stack
+from lalora_kit.engine.memory import copies_cost
 from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy import Streams, clipped_sum, gaussian
+from lalora_kit.privacy.byclient import clipped_by_client
 from lalora_kit.tasks import Split, Task, logits
 
 PAIRS = 9
@@ -51,8 +53,11 @@ def private_step(engine: Engine, local: Adapter, factors: str, batch: Split, own
     """Per-sample gradients of the active factors and the head, clipped, summed, noised and applied."""
     active = local.keys(factors)
     clients = next(iter(local.tensors.values())).shape[0]
-    for part, gradients in engine.gradients(local, active, batch.inputs, batch.labels, owner):
-        sums, _ = clipped_sum(gradients, part, clients, 1.0)
+    given = (local, active, batch.inputs, batch.labels, owner)
+    if copies_cost(Adapter({key: value[0] for key, value in local.tensors.items()}, 1.0)):
+        sums = sum(part for part, _ in clipped_by_client(engine, *given, 1.0))
+    else:
+        sums = sum(clipped_sum(gradients, part, clients, 1.0)[0] for part, gradients in engine.gradients(*given))
     streams, width = Streams.from_seed(0), sums.shape[1]
     noise = torch.stack([gaussian(width, 1.0, streams.generator("noise", c)) for c in range(clients)])
     release = (sums + noise) / len(batch)
@@ -153,16 +158,17 @@ def together(task: Task, rank: int, clients: int, each: int) -> tuple[float, flo
     return ratio(in_turn, lambda: private_step(engine, local, "B", batch, owner))
 
 
-def peak_memory(kind: str, samples: int) -> float:
+def peak_memory(kind: str, samples: int, rank: int) -> float:
     """Peak resident MiB above the start of one step, in a fresh process."""
-    command = [sys.executable, "-m", "tests.benchmarks.speed", "--memory-of", kind, "--samples", str(samples)]
+    about = ["--samples", str(samples), "--rank", str(rank)]
+    command = [sys.executable, "-m", "tests.benchmarks.speed", "--memory-of", kind, *about]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def memory_of(kind: str, samples: int) -> None:
+def memory_of(kind: str, samples: int, rank: int) -> None:
     """Child process: one step, then the growth of its peak."""
     task = load_task("digits")
-    engine, local = prepared(4, task, 8)
+    engine, local = prepared(rank, task, 8)
     shared = Adapter({key: value[0].clone() for key, value in local.tensors.items()}, 1.0)
     batch = task.train.select(torch.arange(samples))
     small = batch.select(torch.arange(8))
@@ -193,14 +199,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory-of", choices=["plain", "private", "chunked"])
     parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--rank", type=int, default=4, help="of the memory that is asked for")
     options = parser.parse_args()
     if options.memory_of:
-        memory_of(options.memory_of, options.samples)
+        memory_of(options.memory_of, options.samples, options.rank)
         return
     task = load_task("digits")
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads")
     print(f"{'measure':<58}{'ratio':>7}{'s':>9}{'s':>9}")
-    for other, rank, factors in itertools.product(("PEFT's", "plain"), (1, 4, 8, 32), ("B", "AB")):
+    for other, rank, factors in itertools.product(("PEFT's", "plain"), (1, 4, 8, 32, 64), ("B", "AB")):
         values = private_over(other, task, rank, factors, options.samples)
         print(f"{f'private / {other} step, rank {rank}, trains {factors}, {options.samples} samples':<58}", end="")
         print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
@@ -208,12 +215,10 @@ def main() -> None:
         values = together(task, 4, clients, 16)
         print(f"{f'one after another / together, {clients} clients of 16 samples':<58}", end="")
         print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
-    plain = peak_memory("plain", 1024)
-    for kind in ("private", "chunked"):
-        used = peak_memory(kind, 1024)
-        print(
-            f"{f'peak memory, {kind} / plain step, 1024 samples':<58}{used / plain:>7.2f}{used:>7.0f}MB{plain:>7.0f}MB"
-        )
+    for rank, kind in itertools.product((4, 32, 64), ("private", "chunked")):
+        used, plain = (peak_memory(which, 1024, rank) for which in (kind, "plain"))
+        print(f"{f'peak memory, {kind} / plain step, rank {rank}, 1024 samples':<58}", end="")
+        print(f"{used / plain:>7.2f}{used:>7.0f}MB{plain:>7.0f}MB")
 
 
 if __name__ == "__main__":
