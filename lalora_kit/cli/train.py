@@ -89,7 +89,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     from lalora_kit.privacy.soundcheck import about_trial
     from lalora_kit.runs.checkpoint import save_rounds
     from lalora_kit.runs.saved import load
-    from lalora_kit.tasks import OWN, load_source, placed
+    from lalora_kit.tasks.own.sources import OWN, load_source, placed
 
     given = placed(given)
     if resume is not None:

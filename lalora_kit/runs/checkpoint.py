@@ -142,6 +142,7 @@ def begin(task: Task, method: Method, settings: Settings, account: Account) -> R
         "method": method.name,
         **({"method_source": dict(method.source)} if method.source else {}),
         "settings": settings.to_json(),
+        **({"public_inputs": task.statistics.count} if task.statistics is not None else {}),
     }
     write_atomically(directory / "settings.json", dumps(about))
     return state
@@ -170,7 +171,7 @@ def write_adapter(account: Account, task: Task, saved: Saved) -> None:
     fresh = directory / "adapter.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        adapterfile.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
+        adapterfile.save(saved.state.adapter, fresh, task)
     except SafetensorError as error:  # a full disk, which safetensors reports in a class of its own
         raise OSError(
             f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"
