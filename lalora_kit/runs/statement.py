@@ -98,8 +98,8 @@ class Statement:
         )
         public = f"{sentence(self.public_inputs)}. " if self.public_inputs else ""
         said = (
-            f"Task {self.task}: {promise}{charged}{public}Accounting: {COMPOSITION}, by {self.accountant}. Tuning: {TUNING}. "
-            f"Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
+            f"Task {self.task}: {promise}{charged}{public}Accounting: {COMPOSITION}, by {self.accountant}. "
+            f"Tuning: {TUNING}. Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
         )
         return f"{said}\n{self.without_noise}" if self.without_noise else said
 

@@ -6,9 +6,9 @@ inputs, on the frozen backbone without an adapter, and W = √(tr S / n) · C^(�
 covariance C. All directions become alike, and features stay as large as they were as a whole (tr S, their variance), so
 that head and adapter keep their shares of a clipped gradient.
 
-C = (1 − s)·S + s·(tr S / n)·I is scikit-learn's `shrunk_covariance`, with s that of Ledoit and Wolf (2004), for what few
-inputs cannot tell, and at least `LEAST`, scikit-learn's own default: private data are not the public ones, and so no
-direction is enlarged by more than 1 / √LEAST over the mean one, a constant one included.
+C = (1 − s)·S + s·(tr S / n)·I is scikit-learn's `shrunk_covariance`, with s that of Ledoit and Wolf (2004), for what
+few inputs cannot tell, and at least `LEAST`, scikit-learn's own default: private data are not the public ones, and so
+no direction is enlarged by more than 1 / √LEAST over the mean one, a constant one included.
 
 No private sample is looked at, so nothing is charged. Saved, μ and W are folded into the head (`Statistics.folded`).
 """
@@ -23,9 +23,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lalora_kit.base.fingerprint import as_bytes
 from lalora_kit.base.threads import threads_for, torch_threads
 from lalora_kit.tasks import Inputs, Task, logits
+from lalora_kit.tasks.heads.public import check_public, contents
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 LEAST = 0.1
@@ -108,63 +108,12 @@ def sentence(count: int) -> str:
     )
 
 
-def check_public(task: Task) -> None:
-    """Refuse public inputs that are not like the task's own, not finite, or among its training or test samples.
-
-    A test sample may not be there either: accuracy is told of samples that nothing has seen. Compared are contents,
-    bit for bit, a text's without its padding: who is in both by another picture cannot be told.
-    """
-    public, private = task.public or {}, task.train.inputs
-    forms = [{name: (value.dtype, *value.shape[1 : None if MASK not in given else 1]) for name, value in given.items()}
-             for given in (public, private)]  # fmt: skip
-    if forms[0] != forms[1] or len(set(map(len, public.values()))) != 1:
-        raise ValueError(
-            f"{task.name}: public inputs are {shapes(public)}, and training inputs {shapes(private)}; they must have "
-            "the same names, types and shapes, one row an input; make them by the same code"
-        )
-    for name, value in public.items():
-        bad = (~torch.isfinite(value.flatten(1)).all(dim=1)).nonzero()
-        if len(bad):
-            raise ValueError(
-                f"{task.name}: public input {name!r} holds NaN or an infinity in row {int(bad[0])}; every value must "
-                "be finite; clean or drop that row"
-            )
-    known = {content: row for row, content in enumerate(contents(public))}
-    for what, split in (("training", task.train), ("test", task.test)):
-        for row, content in enumerate(contents(split.inputs)):
-            if content in known:
-                raise ValueError(
-                    f"{task.name}: public input {known[content]} is {what} sample {row}, and what it says would be "
-                    f"told without noise; public inputs are none of the {what} samples; take it out of them"
-                )
-
-
-def shapes(inputs: Inputs) -> str:
-    """Names, types and shapes, for a message."""
-    return ", ".join(f"{name} {value.dtype} {tuple(value.shape)}" for name, value in inputs.items()) or "none"
-
-
-def contents(inputs: Inputs) -> list[bytes]:
-    """A digest of each sample by name and content; a text's without its padding."""
-    mask = inputs.get(MASK)
-    kept = [slice(None)] * min(map(len, inputs.values()), default=0) if mask is None else list(mask.bool())
-    columns = [(name, value) for name, value in sorted(inputs.items())]
-    found = []
-    for row, places in enumerate(kept):
-        whole = hashlib.blake2b(digest_size=16)
-        for name, value in columns:
-            per_token = mask is not None and value.shape == mask.shape
-            whole.update(name.encode() + as_bytes(value[row][places] if per_token else value[row]).data)
-        found.append(whole.digest())
-    return found
-
-
 def taken(task: Task) -> Statistics:
     """The statistics of a task's public inputs, or those that it has of them already.
 
     Raises:
-        ValueError: for a head whose first layer has no bias or sees several vectors a sample, for fewer than two inputs,
-            and where their features are all alike.
+        ValueError: for a head whose first layer has no bias or sees several vectors a sample, for fewer than two
+            inputs, and where their features are all alike.
     """
     from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
@@ -191,7 +140,7 @@ def taken(task: Task) -> Statistics:
 
 @torch.no_grad()
 def features(task: Task) -> tuple[str, Tensor]:
-    """The head's first linear layer that is called, by its name in the head, and what it sees: float64 `(inputs, n)`."""
+    """The head's first linear layer that is called, by its name there, and what it sees: float64 `(inputs, n)`."""
     public = task.public or {}
     head = task.backbone.get_submodule(task.head)
     linear = {name: module for name, module in head.named_modules() if isinstance(module, nn.Linear)}
