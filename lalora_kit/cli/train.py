@@ -96,7 +96,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     from lalora_kit.privacy.soundcheck import about_trial
     from lalora_kit.runs.checkpoint import save_rounds
     from lalora_kit.runs.saved import load
-    from lalora_kit.tasks.heads.standardise import sentence
+    from lalora_kit.tasks.heads.public import count_of, sentence
     from lalora_kit.tasks.own.sources import OWN, load_source, placed
 
     given = placed(given)
@@ -131,8 +131,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
-    if task.statistics is not None:
-        typer.echo(sentence(task.statistics.count), err=as_json)
+    if count_of(task):
+        typer.echo(sentence(count_of(task)), err=as_json)
     for said in about_trial(task):
         typer.echo(said, err=as_json)
     for r in progress(rounds, settings, as_json):

@@ -39,6 +39,7 @@ from lalora_kit.runs.spent import Account, open_account
 from lalora_kit.runs.statefile import SECRET, forget, write_state
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.heads.public import count_of
 
 
 def save_rounds(
@@ -142,7 +143,7 @@ def begin(task: Task, method: Method, settings: Settings, account: Account) -> R
         "method": method.name,
         **({"method_source": dict(method.source)} if method.source else {}),
         "settings": settings.to_json(),
-        **({"public_inputs": task.statistics.count} if task.statistics is not None else {}),
+        **({"public_inputs": count_of(task)} if count_of(task) else {}),
     }
     write_atomically(directory / "settings.json", dumps(about))
     return state

@@ -19,7 +19,7 @@ from lalora_kit.records import finite_or_null
 from lalora_kit.runs.marks import LEDGER
 from lalora_kit.runs.saved import read_about
 from lalora_kit.runs.spent import open_account
-from lalora_kit.tasks.heads.standardise import sentence
+from lalora_kit.tasks.heads.public import sentence
 
 Span = tuple[float, float]
 
@@ -56,7 +56,7 @@ class Statement:
         releases, runs, clients: how many are on record; a run that moved to another machine counts again.
         seeded: whether a run of this directory has a seed in its settings.
         accountant, kit: names and versions.
-        public_inputs: most unlabelled inputs by whose statistics a run of this directory has standardised features.
+        public_inputs: most unlabelled inputs that the features of a run of this directory depend on.
     """
 
     task: str
@@ -172,7 +172,7 @@ def may_have_seed(place: Path) -> bool:
 
 
 def public_inputs_of(place: Path) -> int:
-    """How many public inputs a run was standardised by; 0 for none, and where its settings cannot be read."""
+    """How many public inputs the features of a run depend on; 0 for none, and where its settings cannot be read."""
     try:
         return int(read_object(place / "settings.json", "restore it from a copy").get("public_inputs", 0))
     except (ValueError, TypeError, OSError):

@@ -13,6 +13,30 @@ from lalora_kit.tasks.padding import MASK
 if TYPE_CHECKING:
     from lalora_kit.tasks import Inputs, Task
 
+NOTE = "public"  # of a task whose features depend on public inputs: a run is recognised by it, and a statement made
+
+
+def note(public: Inputs, rule: str) -> str:
+    """How many public inputs, their content, and by which rule they are used.
+
+    The numbers that come of them belong to what a machine computes (`tasks.probe`).
+    """
+    content = hashlib.blake2b(b"".join(sorted(contents(public))), digest_size=8).hexdigest()
+    return f"{len(next(iter(public.values())))} inputs {content}, {rule}"
+
+
+def count_of(task: Task) -> int:
+    """How many public inputs a task's features depend on."""
+    return int(task.notes.get(NOTE, "0").split()[0])
+
+
+def sentence(count: int) -> str:
+    """What a statement says of it."""
+    return (
+        f"Features are centred or standardised by statistics of public inputs: no ε (of {count:,} without labels, "
+        "public by the word of whoever brought them; none is among the training or test samples)"
+    )
+
 
 def check_public(task: Task) -> None:
     """Refuse public inputs that are not like the task's own, not finite, or among its training or test samples.

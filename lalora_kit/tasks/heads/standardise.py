@@ -15,7 +15,6 @@ No private sample is looked at, so nothing is charged. Saved, μ and W are folde
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,12 +24,11 @@ from torch import Tensor, nn
 
 from lalora_kit.base.threads import threads_for, torch_threads
 from lalora_kit.tasks import Inputs, Task, logits
-from lalora_kit.tasks.heads.public import check_public, contents
+from lalora_kit.tasks.heads.public import NOTE, check_public, note
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 LEAST = 0.1
 CHUNK = 256  # pictures at once
-NOTE = "public"
 OFF = "give standardise=False (--no-standardise), or take the public inputs out"
 
 
@@ -91,20 +89,10 @@ def settle(task: Task) -> None:
         found = taken(task) if task.standardise else None
     notes = {name: value for name, value in task.notes.items() if name != NOTE}
     object.__setattr__(task, "statistics", found)
-    object.__setattr__(task, "notes", notes if found is None else {**notes, NOTE: note(found)})
-
-
-def note(found: Statistics) -> str:
-    """The inputs by content, and the rule; their numbers belong to what a machine computes of them (`tasks.probe`)."""
-    content = hashlib.blake2b(b"".join(sorted(contents(found.taken_from[1]))), digest_size=8).hexdigest()
-    return f"{found.count} inputs {content}, shrunk by {LEAST} or more"
-
-
-def sentence(count: int) -> str:
-    """What a statement says of it."""
-    return (
-        f"Standardised features: statistics of {count:,} public inputs: no ε. They are mean and covariance of their "
-        "features on the frozen backbone, and public by the word of whoever brought them; none is among the samples"
+    object.__setattr__(
+        task,
+        "notes",
+        notes if found is None else {**notes, NOTE: note(found.taken_from[1], f"shrunk by {LEAST} or more")},
     )
 
 
