@@ -69,7 +69,8 @@ class Task:
     that was made in Python.
     `public` are unlabelled inputs that are nobody's secret: from them mean and covariance of what the head sees are
     taken, once, and features reach the head standardised by these `statistics` (see `heads.standardise`), unless
-    `standardise` is False. `decode` turns token numbers into texts, for the linear baseline on words.
+    `standardise` is False. `decode` turns inputs back into texts, for the linear baseline on words. `guess` names a
+    class for each input, `(samples,)`, by public knowledge alone: what no training at all would reach.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Task:
     public: Inputs | None = None
     standardise: bool = True
     decode: Callable[[Inputs], list[str]] | None = None
+    guess: Callable[[Inputs], Tensor] | None = None
     statistics: Statistics | None = None  # taken from `public` when a task is made, whatever is given
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ from lalora_kit.tasks.padding import MASK
 
 LINEAR, HOG = "linear", "linear-hog"
 PIXELS, SHARP = 16, 32  # most pixels a side, of the pixels themselves and of what gradients are taken from
-CELL, BLOCK = 4, 2  # pixels a side of a histogram, and histograms a side that are normalised together
+CELL = 4  # pixels a side of a histogram; all histograms of a picture are normalised together
 BUCKETS = 2048
 LENGTH = 8.0  # of a sample's features: what the default head's rate suits
 IDS = "input_ids"
@@ -67,7 +67,7 @@ class Buckets:
 def linear_views(task: Task) -> dict[str, Callable[[], Task]]:
     """The linear models that a task can be held against, by name; each is made when it is called."""
     found = {LINEAR: lambda: linear_task(task, LINEAR, hashed_words(task) if MASK in task.train.inputs else pixels)}
-    if is_pictures(task.train.inputs) and min(sides(task.train.inputs)) >= CELL * BLOCK:
+    if is_pictures(task.train.inputs) and min(sides(task.train.inputs)) >= CELL:
         found[HOG] = lambda: linear_task(task, HOG, gradients)
     return found
 
@@ -135,7 +135,8 @@ def gradients(inputs: Inputs) -> Inputs:
     from skimage.feature import hog
 
     [x] = inputs.values()
-    size = {"pixels_per_cell": (CELL, CELL), "cells_per_block": (BLOCK, BLOCK), "channel_axis": 2}
+    cells = tuple(min(side, SHARP) // CELL for side in x.shape[2:])
+    size = {"pixels_per_cell": (CELL, CELL), "cells_per_block": cells, "channel_axis": 2}
     rows = [hog(picture.permute(1, 2, 0).numpy(), **size) for part in x.split(1024) for picture in smaller(part, SHARP)]
     return {"x": torch.from_numpy(np.stack(rows)).float()}
 
