@@ -66,14 +66,16 @@ class Buckets:
 
 def linear_views(task: Task) -> dict[str, Callable[[], Task]]:
     """The linear models that a task can be held against, by name; each is made when it is called."""
-    found = {LINEAR: lambda: linear_task(task, LINEAR, hashed_words(task) if MASK in task.train.inputs else pixels)}
+    found = {LINEAR: lambda: linear_task(task, hashed_words(task) if MASK in task.train.inputs else pixels)}
     if is_pictures(task.train.inputs) and min(sides(task.train.inputs)) >= CELL:
-        found[HOG] = lambda: linear_task(task, HOG, gradients)
+        found[HOG] = lambda: linear_task(task, gradients)
     return found
 
 
-def linear_task(task: Task, name: str, view: Callable[[Inputs], Inputs]) -> Task:
-    """`task` with `view`'s features for inputs and a linear model for a backbone; the same samples, owners and units.
+def linear_task(task: Task, view: Callable[[Inputs], Inputs]) -> Task:
+    """`task` with `view`'s features for inputs and a linear model for a backbone.
+
+    Samples, owners, units and the data set's name stay, so that a ledger adds it up with other runs on the same data.
 
     The features of a linear task are stored, float32: at most 3 kB a picture, but for its colours.
     """
@@ -91,7 +93,7 @@ def linear_task(task: Task, name: str, view: Callable[[Inputs], Inputs]) -> Task
         notes[NOTE] = note(task.public, f"means, length {LENGTH:g}")
     features = BUCKETS if prepare else train.inputs["x"].shape[1]
     return dataclasses.replace(
-        task, name=f"{task.name}, {name}", backbone=LinearModel(features, len(task.classes), mean, length), targets=(),
+        task, backbone=LinearModel(features, len(task.classes), mean, length), targets=(),
         head="head", train=train, test=test, prepare=prepare, public=None, statistics=None, notes=notes, source={},
         description=f"a linear model on {features} features of the inputs of {task.name}",
     )  # fmt: skip
