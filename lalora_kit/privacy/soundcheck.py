@@ -50,7 +50,7 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
     factors = frozenset().union(*(method.trains(t, k) for t in range(1, settings.rounds + 1) for k in steps))
     if factors and not task.targets:
         raise ValueError(
-            f"task {task.name!r} has no targets, so {method.name} has no layer to adapt; name targets, or use head-only"
+            f"task {task.name!r} has no targets: {method.name} adapts nothing; name some, or use head-only"
         )
     check_smooth(task, method, factors, settings.rank)
     done = _PASSED.setdefault(task, {})

@@ -76,13 +76,19 @@ def find(method: str) -> Method:
 
 
 def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
-    """One run, as a line of the file; the worker keeps to one thread, so that two of them share two cores."""
+    """One run, as a line of the file; the worker keeps to one thread, so that two of them share two cores.
+
+    A linear model's name is that of a task of its own, which head-only trains.
+    """
     import torch
 
     from lalora_kit.federated import federated_rounds
+    from lalora_kit.tasks import load_task
+    from lalora_kit.tasks.heads.linear import linear_of
 
     torch.set_num_threads(1)
-    started, (loaded, method) = time.perf_counter(), arm(run.method, task)
+    started, linear = time.perf_counter(), linear_of(task, run.method)
+    loaded, method = (load_task(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
     try:
         records = list(federated_rounds(loaded, method, run.settings))
     except Exception as error:  # of its traceback, no more than a text leaves this process
@@ -98,16 +104,6 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
         **(probes(loaded, records) if probe else {}),
         "seconds": round(time.perf_counter() - started, 1),
     }
-
-
-def arm(name: str, task: str) -> tuple[Task, Method]:
-    """What a run's `method` names: a method, or a linear baseline: a task of its own, trained by head-only."""
-    from lalora_kit.tasks import load_task
-    from lalora_kit.tasks.heads.linear import linear_views
-
-    loaded = load_task(task)
-    views = linear_views(loaded)
-    return (views[name](), METHODS["head-only"]) if name in views else (loaded, find(name))
 
 
 def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:

@@ -75,11 +75,10 @@ def test_missing_runs_are_made_once_and_the_table_kept(monkeypatch, tmp_path):
 
 def test_a_linear_run_is_of_the_linear_task(monkeypatch):
     """By its name in a cell: the head alone, on pixels, at the head's rate."""
-    import lalora_kit.tasks
+    from lalora_kit.tasks.heads import linear
 
-    monkeypatch.setattr(lalora_kit.tasks, "load_task", lambda name: swin_task(400))
-    monkeypatch.setattr(module, "HEAD_RATES", (1.0,))
-    line = train(linear_run("linear", 1.0, 3.0, 0))
+    monkeypatch.setattr(linear, "load_task", lambda name: swin_task(400))
+    line = train(linear_run("linear", 1.0, 3.0, 0), task="small")
     assert line["method"] == "linear" and line["head_learning_rate"] == 1.0 and len(line["curve"]) == 10
     assert 0.34 < line["curve"][-1] <= 1
 

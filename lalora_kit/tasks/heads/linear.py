@@ -17,13 +17,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lalora_kit.tasks import Inputs, Split, Task
+from lalora_kit.tasks import Inputs, Split, Task, load_task
 from lalora_kit.tasks.heads.public import NOTE, note
 from lalora_kit.tasks.padding import MASK
 
@@ -70,6 +71,13 @@ def linear_views(task: Task) -> dict[str, Callable[[], Task]]:
     if is_pictures(task.train.inputs) and min(sides(task.train.inputs)) >= CELL:
         found[HOG] = lambda: linear_task(task, gradients)
     return found
+
+
+@lru_cache(maxsize=4)
+def linear_of(task: str, name: str) -> Task | None:
+    """The linear model `name` of a task of `TASKS`, kept for the next call; None if none is called so."""
+    found = linear_views(load_task(task)).get(name) if name in (LINEAR, HOG) else None
+    return None if found is None else found()
 
 
 def linear_task(task: Task, view: Callable[[Inputs], Inputs]) -> Task:
