@@ -153,6 +153,8 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     schedule = draw_schedule(settings, generator_of(told["schedule"]))
     identity = identity_of(task, method, settings, shards, seed, told["partition"])
     start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
+    if task.statistics is not None:
+        start = start.with_head(task.statistics.begun(start.of("head")))
     chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
     done = 0 if state is None else state.round
     ended = done == settings.rounds  # nothing more is released, wherever it is read: it needs no room and no noise

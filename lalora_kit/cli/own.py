@@ -77,7 +77,8 @@ def plan(
 def report(
     directory: Annotated[Path, typer.Argument(help="What --out wrote.", show_default=False)],
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also train each site alone, head-only, and all data without privacy.")
+        bool,
+        typer.Option("--baselines", help="Also train head-only, linear models, each site alone, all without privacy."),
     ] = False,
     method: Annotated[
         str | None, typer.Option(help="Where a method of your own lies now: file.py:NAME.", show_default=False)
@@ -101,17 +102,20 @@ def report(
         "them",
         err=True,
     )
-    measured = yardsticks.yardsticks(run, directory, lambda line: typer.echo(f"baseline {line}", err=True))
+    compared = yardsticks.yardsticks(run, directory, lambda line: typer.echo(f"baseline {line}", err=True))
     account = open_account(directory)
     total = account.spent(found.delta)
     if as_json:
         both = {
             **results.results(replace(run, account=account)).to_json(),
-            "baselines": [y.to_json() for y in measured],
+            "baselines": [y.to_json() for y in compared],
+            "standings": yardsticks.standings(found.method, found.overall, compared),
         }
         typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
     else:
-        typer.echo(yardsticks.text(found.unit, measured, total))
+        typer.echo(yardsticks.text(found.unit, compared, total))
+        for sentence in yardsticks.standings(found.method, found.overall, compared):
+            typer.echo(sentence)
 
 
 def same_method(given: str, directory: Path) -> Method:

@@ -13,6 +13,7 @@ import typer
 from lalora_kit.cli.waiting import begin, loading_torch
 
 if TYPE_CHECKING:
+    from lalora_kit.trial.beside import Baseline
     from lalora_kit.trial.claims import Exact
     from lalora_kit.trial.verdicts import Row
 
@@ -111,14 +112,17 @@ def claims(
     out = out or folder("claims", task)
     begin(f"putting the paper's claims on trial on {task}: {seeds} seeds, {workers} processes, kept in {out}")
     with loading_torch():
+        from lalora_kit.trial.beside import run_beside
         from lalora_kit.trial.claim_runs import checked_rates, run_claims
-        from lalora_kit.trial.claims import exact_claims
-        from lalora_kit.trial.tables import write_tables
+        from lalora_kit.trial.claims import CLAIMS, exact_claims
+        from lalora_kit.trial.study import lines
+        from lalora_kit.trial.tables import RUNS, write_tables
         from lalora_kit.trial.verdicts import rates_of
 
     grid = checked_rates(rates or rates_of(task))
     rows, exact = run_claims(out, task=task, seeds=reported(seeds), rates=grid, workers=workers), exact_claims()
-    finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json)
+    compared = run_beside(out, lines(out / RUNS), CLAIMS, task=task, seeds=reported(seeds), rates=grid, workers=workers)
+    finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json, compared)
 
 
 @app.command()
@@ -137,17 +141,21 @@ def compare(
     told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
     begin(f"comparing {told}: {seeds} seeds, {workers} processes, kept in {out}")
     with loading_torch():
+        from lalora_kit.trial.beside import run_beside
         from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
-        from lalora_kit.trial.tables import write_tables
+        from lalora_kit.trial.study import lines
+        from lalora_kit.trial.tables import RUNS, write_tables
         from lalora_kit.trial.verdicts import rates_of
 
     claims = comparison(methods, targets)
-    grid = checked_rates(rates or rates_of(task))
+    grid, command = checked_rates(rates or rates_of(task)), f"lalora compare {methods}"
     rows = run_claims(
-        out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers,
-        command=f"lalora compare {methods}",
-    )  # fmt: skip
-    finish(rows, [], write_tables(out, rows, [], grid), grid, as_json)
+        out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers, command=command
+    )
+    compared = run_beside(
+        out, lines(out / RUNS), claims, task=task, seeds=reported(seeds), rates=grid, workers=workers, command=command
+    )
+    finish(rows, [], write_tables(out, rows, [], grid), grid, as_json, compared)
     typer.echo(tuning_note(claims, grid), err=as_json)
 
 
@@ -164,15 +172,16 @@ def statement(
 
 
 def finish(
-    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool
-) -> None:
-    """Print the table, which best rates a wider grid might better, and where it is kept."""
+    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool,
+    compared: Sequence[Baseline] = (),
+) -> None:  # fmt: skip
+    """Print the table, the baselines beside it, which best rates a wider grid might better, and where it is kept."""
     from lalora_kit.records import SEED_KNOWN
     from lalora_kit.trial.claim_runs import at_an_end
     from lalora_kit.trial.tables import as_records
 
     if as_json:
-        typer.echo(json.dumps(as_records(rows, exact)))
+        typer.echo(json.dumps([*as_records(rows, exact), *(baseline.to_json() for baseline in compared)]))
         return
     width = max(map(len, [*(row.claim.text for row in rows), *(statement.text for statement in exact)]))
     words = max(map(len, [*(row.verdict for row in rows), *(statement.verdict for statement in exact)])) + 2
@@ -188,6 +197,8 @@ def finish(
     if rows:
         among = rows[0].best.among
         typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")
+    for baseline in compared:
+        typer.echo(baseline.text)
     ends = ", ".join(at_an_end(rows, rates)) or "none"
     typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

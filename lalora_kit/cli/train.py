@@ -19,7 +19,8 @@ from lalora_kit.settings import Settings
 app = typer.Typer(add_completion=False)
 
 #: Options that say what is learnt, not how.
-SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone")
+SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone", "public", "standardise")
+PLAIN = {"standardise": "no"}  # of a source
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
 OWN_DATA = "Your own data"
 
@@ -47,6 +48,10 @@ def train(
     label: Annotated[str | None, own("Column of the class.")] = None,
     owner: Annotated[str | None, own("Column of whose a row is; owners make the clients.")] = None,
     unit: Annotated[str | None, own("Column of the person whom ε protects; `row`: each row is one.")] = None,
+    public: Annotated[Path | None, own("Images (a folder) or texts (a CSV) that are public: no labels, no ε.")] = None,
+    no_standardise: Annotated[
+        bool, typer.Option("--no-standardise", help="Leave the features as they are, whatever public inputs there are.")
+    ] = False,
     epsilon: Annotated[float | None, option("epsilon", "Target ε; inf adds no noise.", PRIVACY)] = None,
     delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
     clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
@@ -79,8 +84,10 @@ def train(
 ) -> None:
     """Fine-tune privately over clients, and print accuracy and the ε spent after each round."""
     given = {name: value for name, value in locals().items() if value is not None}
-    for name in ("as_json", "out", "resume"):
+    for name in ("as_json", "out", "resume", "no_standardise"):
         given.pop(name, None)
+    if no_standardise:
+        given |= PLAIN
     if resume is not None and out is not None:
         raise ValueError(
             f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
@@ -127,7 +134,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         from lalora_kit.methods import find_method
         from lalora_kit.runs.checkpoint import save_rounds
         from lalora_kit.runs.saved import load
-        from lalora_kit.tasks import OWN, load_source, placed
+        from lalora_kit.tasks.heads.public import count_of, sentence
+        from lalora_kit.tasks.own.sources import OWN, load_source, placed
 
     given = placed(given)
     if resume is not None:
@@ -165,6 +173,8 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
+    if count_of(task):
+        typer.echo(sentence(count_of(task)), err=as_json)
     for r in progress(rounds, settings, as_json):
         show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):

@@ -40,6 +40,10 @@ class Adapter:
         """A copy in which the given tensors replace the old ones."""
         return replace(self, tensors={**self.tensors, **tensors})
 
+    def with_head(self, head: Mapping[str, Tensor]) -> Adapter:
+        """A copy with another head, whose tensors are given by name."""
+        return self.with_tensors({("head", name): value for name, value in head.items()})
+
     def map(self, function: Callable[[Tensor], Tensor]) -> Adapter:
         """A copy with `function` applied to each tensor."""
         return replace(self, tensors={key: function(value) for key, value in self.tensors.items()})

@@ -38,14 +38,8 @@ def check_backbone(task: Task) -> None:
     linears = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     inside = tuple(name for name in task.targets if (name + ".").startswith(task.head + "."))
     wrong = [name for name in task.targets if name not in linears] or list(inside)
-    if wrong or not task.targets or task.head not in modules:
-        missing = (
-            f"target module {wrong[0]!r}"
-            if wrong
-            else f"head {task.head!r}"
-            if task.targets
-            else "an empty target list"
-        )
+    if wrong or task.head not in modules:
+        missing = f"target module {wrong[0]!r}" if wrong else f"head {task.head!r}"
         raise ValueError(
             f"{missing} matches no linear layer outside the head of {task.name}'s backbone; LoRA adapts linear layers; "
             f"choose from {', '.join(linears[:12])}{', ...' if len(linears) > 12 else ''}"

@@ -33,8 +33,8 @@ def check_device(name: str) -> None:
 def check_rank(task: Task, rank: int) -> None:
     """A rank above a layer's width or height would be no low-rank update."""
     widths = {name: min(task.backbone.get_submodule(name).weight.shape) for name in task.targets}  # type: ignore[union-attr, arg-type, misc, type-var]
-    narrow = min(widths, key=lambda name: widths[name])
-    if rank > widths[narrow]:
+    narrow = min(widths, key=lambda name: widths[name], default="")
+    if narrow and rank > widths[narrow]:
         raise ValueError(
             f"rank={rank} is larger than the narrowest adapted layer ({narrow}, {widths[narrow]}); "
             f"choose a rank of at most {widths[narrow]}"

@@ -57,10 +57,14 @@ class LoraLinear(nn.Module):
 
 
 class OwnLinear(nn.Module):
-    """A linear layer of the head, trained in full: weight `(S, m, n)` and bias `(S, m)` a sample, or shared."""
+    """A linear layer of the head, trained in full: weight `(S, m, n)` and bias `(S, m)` a sample, or shared.
 
-    def __init__(self) -> None:
+    `before` is the frozen layer of public statistics that stands before the first one, where there is one.
+    """
+
+    def __init__(self, before: nn.Module | None = None) -> None:
         super().__init__()
+        self.before = before
         self.place = ""
         self.weight: Tensor | Watched | None = None
         self.bias: Tensor | Watched | None = None
@@ -69,6 +73,7 @@ class OwnLinear(nn.Module):
         """`(S, ..., n)` -> `(S, ..., m)`."""
         weight, bias = self.weight, self.bias
         assert weight is not None
+        x = x if self.before is None else self.before(x)
         if isinstance(weight, Tensor) and weight.ndim == 2:
             return F.linear(x, weight, bias)  # type: ignore[arg-type]
         folded = x.reshape(len(weight), -1, x.shape[-1])  # (S, ..., n) -> (S, positions, n)
@@ -110,6 +115,8 @@ class Engine:
         self.model = copy.deepcopy(task.backbone).to(self.device, dtype).eval().requires_grad_(False)
         self.lora = {name: LoraLinear(self.model.get_submodule(name), scale) for name in task.targets}  # type: ignore[arg-type]
         self.head = {name: OwnLinear() for name in linear_names(self.model.get_submodule(task.head))}
+        if task.statistics is not None:
+            self.head[task.statistics.layer].before = task.statistics.frozen().to(self.device, dtype)
         for name, lora in self.lora.items():
             lora.place = name
             self.model.set_submodule(name, lora)

@@ -13,8 +13,9 @@ from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.presets import Preset, combined, find_preset
 from lalora_kit.runs.saved import read_about
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task, load_source, load_task
+from lalora_kit.tasks import Task, load_task
 from lalora_kit.tasks.online import Unread
+from lalora_kit.tasks.own.sources import load_source
 
 SMALL = {"max_samples": 64}  # of a miniature: room for its kernel on a machine with 2 GB
 #: What stands in for a preset, by how its task's name begins: the same kind of data and of backbone, embedded.

@@ -6,8 +6,9 @@ what the task expects before a tensor is loaded.
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ SPARE = 2**20  # bytes that a file may have besides its tensors: the header
 def load_adapter(directory: Path, task: Task) -> Adapter:
     """The adapter that `adapterfile.save`, or PEFT itself, wrote for this task.
 
+    Where the task standardises features, so does the adapter that is given back: its head is unfolded.
+
     Raises:
         ValueError: if there is none, or it is a pickle, too large, damaged, not finite, another task's, or its
             configuration asks for anything but W0 + s·B·A on the task's layers.
@@ -67,7 +70,7 @@ def load_adapter(directory: Path, task: Task) -> Adapter:
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); {REMEDY}") from error
     check_fits(adapter, expected, str(path))
-    return adapter
+    return adapter if task.statistics is None else adapter.with_head(task.statistics.unfolded(adapter.of("head")))
 
 
 def read_config(path: Path, task: Task) -> tuple[int, float]:
@@ -152,14 +155,22 @@ def check_names(held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, .
             raise ValueError(f"{path} does not fit the task: {name} is {shape}, not {wanted[name]}; {REMEDY}")
 
 
-def as_peft(adapter: Adapter, backbone: nn.Module, targets: Sequence[str], head: str) -> nn.Module:
-    """`backbone` as a `peft.PeftModel` that carries this adapter and its head."""
+def as_peft(adapter: Adapter, task: Task) -> nn.Module:
+    """A copy of the task's backbone as a `peft.PeftModel` that carries this adapter and its head.
+
+    Statistics that features are standardised by are folded into the head, so that it takes them as they are.
+    """
     with step("loading peft, which writes the adapter"):
         from peft import LoraConfig, get_peft_model
+        from peft.utils.constants import DUMMY_TARGET_MODULES
 
-    rank = next(iter(adapter.of("A").values())).shape[0]
+    targets, head, backbone = task.targets, task.head, copy.deepcopy(task.backbone).cpu()
+    if task.statistics is not None:
+        adapter = adapter.with_head(task.statistics.folded(adapter.of("head")))
+    rank = next((factor.shape[0] for factor in adapter.of("A").values()), 1)
     config = LoraConfig(
-        r=rank, lora_alpha=adapter.scale * rank, target_modules=list(targets), modules_to_save=[head]  # type: ignore[arg-type]
+        r=rank, lora_alpha=adapter.scale * rank,  # type: ignore[arg-type]
+        target_modules=list(targets) or DUMMY_TARGET_MODULES, modules_to_save=[head],
     )  # fmt: skip
     with warnings.catch_warnings():  # peft asks transformers 5 for a property under its old name; nothing of ours does
         warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
@@ -183,10 +194,8 @@ def defaults() -> dict[str, Any]:
     return LoraConfig().to_dict()
 
 
-def save(adapter: Adapter, directory: Path, backbone: nn.Module, targets: Sequence[str], head: str) -> None:
-    """Write the adapter in PEFT's format; `peft.PeftModel.from_pretrained(backbone, directory)` reads it."""
-    import copy
-
-    model = as_peft(adapter, copy.deepcopy(backbone).cpu(), targets, head)
+def save(adapter: Adapter, directory: Path, task: Task) -> None:
+    """Write the adapter in PEFT's format; `peft.PeftModel.from_pretrained(task.backbone, directory)` reads it."""
+    model = as_peft(adapter, task)
     # No embedding is ever adapted; "auto" would ask the hub about one.
     model.save_pretrained(str(directory), save_embedding_layers=False)  # type: ignore[operator]

@@ -39,6 +39,7 @@ from lalora_kit.runs.spent import Account, open_account
 from lalora_kit.runs.statefile import SECRET, forget, write_state
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.heads.public import count_of
 
 
 def save_rounds(
@@ -147,6 +148,7 @@ def begin(task: Task, method: Method, settings: Settings, account: Account, plan
         "method": method.name,
         **({"method_source": dict(method.source)} if method.source else {}),
         "settings": settings.to_json(),
+        **({"public_inputs": count_of(task)} if count_of(task) else {}),
     }
     write_atomically(directory / "settings.json", dumps(about))
 
@@ -174,7 +176,7 @@ def write_adapter(account: Account, task: Task, saved: Saved) -> None:
     fresh = directory / "adapter.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        adapterfile.save(saved.state.adapter, fresh, task.backbone, task.targets, task.head)
+        adapterfile.save(saved.state.adapter, fresh, task)
     except SafetensorError as error:  # a full disk, which safetensors reports in a class of its own
         raise OSError(
             f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"

@@ -133,7 +133,7 @@ def combined(preset: Preset, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def laid_under(name: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """`combined`, and the line that says so; `ValueError` where `given` names data of one's own as well."""
-    from lalora_kit.tasks import OWN
+    from lalora_kit.tasks.own.sources import OWN
 
     own = [option for option in OWN if option in given]
     if own:

@@ -26,7 +26,8 @@ from lalora_kit.records import finite_or_null
 from lalora_kit.runs.checkpoint import forget_what_ended
 from lalora_kit.runs.saved import Saved, load
 from lalora_kit.runs.spent import Account, open_account
-from lalora_kit.tasks import Task, load_source
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.own.sources import load_source
 
 
 @dataclass(frozen=True)

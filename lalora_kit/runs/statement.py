@@ -19,6 +19,7 @@ from lalora_kit.records import finite_or_null
 from lalora_kit.runs.marks import LEDGER
 from lalora_kit.runs.saved import read_about
 from lalora_kit.runs.spent import open_account
+from lalora_kit.tasks.heads.public import sentence
 
 Span = tuple[float, float]
 
@@ -55,6 +56,7 @@ class Statement:
         releases, runs, clients: how many are on record; a run that moved to another machine counts again.
         seeded: whether a run of this directory has a seed in its settings.
         accountant, kit: names and versions.
+        public_inputs: most unlabelled inputs that the features of a run of this directory depend on.
     """
 
     task: str
@@ -73,6 +75,7 @@ class Statement:
     kit: str
     noised: float
     without_noise: str
+    public_inputs: int = 0
 
     @property
     def private(self) -> bool:
@@ -93,9 +96,10 @@ class Statement:
             f"{self.steps} steps at most by one client of one run; {self.releases} releases by {self.clients} clients "
             f"in {self.runs} {'run' if self.runs == 1 else 'runs'} are charged to this directory. "
         )
+        public = f"{sentence(self.public_inputs)}. " if self.public_inputs else ""
         said = (
-            f"Task {self.task}: {promise}{charged}Accounting: {COMPOSITION}, by {self.accountant}. Tuning: {TUNING}. "
-            f"Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
+            f"Task {self.task}: {promise}{charged}{public}Accounting: {COMPOSITION}, by {self.accountant}. "
+            f"Tuning: {TUNING}. Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
         )
         return f"{said}\n{self.without_noise}" if self.without_noise else said
 
@@ -148,6 +152,7 @@ def statement(directory: Path) -> Statement:
         kit=f"lalora-kit {version('lalora-kit')}",
         noised=cost.noised,
         without_noise=cost.line,
+        public_inputs=max(map(public_inputs_of, account.runs), default=0),
     )
 
 
@@ -164,6 +169,14 @@ def may_have_seed(place: Path) -> bool:
         return read_object(place / "settings.json", "restore it from a copy")["settings"]["seed"] is not None
     except (ValueError, KeyError, TypeError, OSError):
         return True
+
+
+def public_inputs_of(place: Path) -> int:
+    """How many public inputs the features of a run depend on; 0 for none, and where its settings cannot be read."""
+    try:
+        return int(read_object(place / "settings.json", "restore it from a copy").get("public_inputs", 0))
+    except (ValueError, TypeError, OSError):
+        return 0
 
 
 def extent(values: Iterable[float]) -> Span:

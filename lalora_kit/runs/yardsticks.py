@@ -1,4 +1,5 @@
-"""Yardsticks: what a federated private run is held against: each site alone, the head alone, all data without privacy.
+"""Yardsticks: what a federated private run is held against: the head alone, linear models on the raw inputs, what
+public knowledge alone reaches, each site alone, and all data without privacy.
 
 They train on the same private data, so they are not free. Each is a run in a directory of its own below the run that
 it measures, at the run's own target ε, with a ledger of its own that counts for the directory from then on; asked for
@@ -28,8 +29,11 @@ from lalora_kit.runs.saved import load
 from lalora_kit.runs.spent import Spent, open_account, spent
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.heads.linear import HOG, LINEAR, linear_views
 
-HEAD_ONLY, POOLED = "head-only", "pooled, no privacy"
+HEAD_ONLY, UNTRAINED, POOLED = "head-only", "untrained", "pooled, no privacy"
+#: Those without an adapter, which an adapter has to be ahead of.
+BARE = (HEAD_ONLY, LINEAR, HOG, UNTRAINED)
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,21 @@ def yardsticks(run: Opened, directory: Path, say: Callable[[str], None] = lambda
         try:
             home.mkdir(parents=True, exist_ok=True)
             write_atomically(home / SITES, dumps({"shard": run.plan.shard, "clients": clients_of(run)}))
-            return [
+            found = [
                 measured(home / place, name, site, task, method, settings, run.task, say)
                 for place, name, site, task, method, settings in planned(run)
             ]
+            return [*untrained(run.task), *found]
         finally:
             open_account(directory).tell()
+
+
+def untrained(task: Task) -> list[Yardstick]:
+    """What public knowledge alone reaches, where a task has such a guess; it costs nothing."""
+    if task.guess is None:
+        return []
+    labels = task.test.labels
+    return [Yardstick(UNTRAINED, "", scores(labels, task.guess(task.test.inputs), len(task.classes)), None, 0.0)]
 
 
 def measured(
@@ -101,6 +114,8 @@ def planned(run: Opened) -> Iterator[Planned]:
     settings, method = run.saved.settings, run.saved.method
     single = replace(settings, clients=1, participation=1.0, dirichlet_beta=None)
     yield "head-only", HEAD_ONLY, "", replace(run.task, source={}), METHODS["head-only"], settings
+    for name, made in linear_views(run.task).items():
+        yield name, name, "", made(), METHODS["head-only"], settings
     together = settings.batch_size and settings.batch_size * settings.participants
     pooled = replace(single, epsilon=math.inf, batch_size=together)
     yield "pooled", POOLED, "", without_owners(run.task), method, pooled
@@ -143,6 +158,22 @@ def trained(
     if site in whole.owners and whole.test.owners is not None:
         own = scores(task.test.labels, guesses, classes, whole.test.owners == whole.owners.index(site))
     return Yardstick(name, site, scores(task.test.labels, guesses, classes), own, total.epsilon)
+
+
+def standings(method: str, overall: Scores, measured: list[Yardstick]) -> list[str]:
+    """A sentence for each baseline without an adapter that is ahead of the run, or level with it.
+
+    Level is what the number of test samples cannot tell apart: within two standard errors of the difference.
+    """
+    said = []
+    for y in measured:
+        if y.name in BARE and y.overall is not None:
+            p, q, n = overall.accuracy, y.overall.accuracy, max(overall.samples, 1)
+            lead, error = q - p, 2 * math.sqrt((p * (1 - p) + q * (1 - q)) / n)
+            if lead > -error:
+                words = f"{y.name} ({shown(q)}) is {'ahead of' if lead > error else 'level with'} {method} ({shown(p)})"
+                said.append(f"{words}: here the adapter does not pay; one run, at the rates that it was given")
+    return said
 
 
 def cost(unit: str, total: Spent) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import os
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lalora_kit.base.checks import near
 from lalora_kit.tasks.soundness import SAMPLE, check_finite, check_labels, check_lengths, check_owners, check_units
+
+if TYPE_CHECKING:
+    from lalora_kit.tasks.heads.standardise import Statistics
 
 Inputs = dict[str, Tensor]
 
@@ -65,6 +67,10 @@ class Task:
     `prepare` turns stored inputs (images as bytes, say) into what the backbone takes, a chunk at a time and on the
     device; each sample by itself. `source` is what `load_source` takes to load this very task again; empty for one
     that was made in Python.
+    `public` are unlabelled inputs that are nobody's secret: from them mean and covariance of what the head sees are
+    taken, once, and features reach the head standardised by these `statistics` (see `heads.standardise`), unless
+    `standardise` is False. `decode` turns inputs back into texts, for the linear baseline on words. `guess` names a
+    class for each input, `(samples,)`, by public knowledge alone: what no training at all would reach.
     """
 
     name: str
@@ -80,6 +86,11 @@ class Task:
     notes: dict[str, str] = field(default_factory=dict)
     prepare: Callable[[Inputs], Inputs] | None = None
     source: Mapping[str, str] = field(default_factory=dict)
+    public: Inputs | None = None
+    standardise: bool = True
+    decode: Callable[[Inputs], list[str]] | None = None
+    guess: Callable[[Inputs], Tensor] | None = None
+    statistics: Statistics | None = None  # taken from `public` when a task is made, whatever is given
 
     def __post_init__(self) -> None:
         check_lengths(self.train, f"{self.name}: training")
@@ -92,6 +103,10 @@ class Task:
         check_owners(self.test, self.owners, f"{self.name}: test")
         check_units(self.train, self.unit, f"{self.name}: training")
         self.backbone.eval().requires_grad_(False)
+        if self.public is not None or self.statistics is not None:
+            from lalora_kit.tasks.heads.standardise import settle
+
+            settle(self)
 
     @classmethod
     def from_arrays(cls, backbone: nn.Module, inputs: Any, labels: Any, **about: Any) -> Task:
@@ -101,7 +116,8 @@ class Task:
         places in `classes` or their names. `about` must hold `test_inputs`, `test_labels`, `classes` and `head`, and
         may hold `targets` (else every linear layer outside the head), `owners` and `test_owners` `(samples,)`, which
         make the clients, `units` `(samples,)` with what they are in `unit`, and `test_units`, so that no person is in
-        both (without them no test row may equal a training row), `prepare`, `name` and `description`.
+        both (without them no test row may equal a training row), `prepare`, `name`, `description`, and `public`
+        inputs with `standardise`.
 
         >>> model = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
         >>> task = Task.from_arrays(model, torch.randn(8, 5), ["no", "yes"] * 4, test_inputs=torch.randn(2, 5),
@@ -151,41 +167,6 @@ TASKS: dict[str, tuple[str, str]] = {
 }
 
 
-#: Loaders of tasks that are no row of `TASKS`: what `source` must hold -> module:function, called with all of it.
-OWN: dict[str, str] = {"images": "lalora_kit.tasks.own.load:load_images", "csv": "lalora_kit.tasks.own.load:load_csv"}
-
-
-def placed(source: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with absolute paths, so that data and backbone are found again from another folder; others as they are.
-
-    >>> placed({"task": "digits", "backbone": "swin-pico"})
-    {'task': 'digits', 'backbone': 'swin-pico'}
-    """
-    from lalora_kit.tasks import backbones
-    from lalora_kit.tasks.own import reader
-
-    found = {**source, **{name: os.path.realpath(source[name]) for name in OWN if name in source}}
-    if found.get("backbone") and found["backbone"] not in reader.SHIPPED.values():
-        found["backbone"] = backbones.placed(found["backbone"])
-    return found
-
-
-def load_source(source: Mapping[str, str]) -> Task:
-    """Load what a `Task.source` speaks of: a row of `TASKS`, or somebody's own data; its paths are kept absolute."""
-    source = placed(source)
-    for name, place in OWN.items():
-        if name in source:
-            return dataclasses.replace(loader_at(place)(**source), source=dict(source))
-    if "task" not in source:
-        raise ValueError(
-            f"source={dict(source)!r} names no data that could be loaded again: the task was made in Python; go on "
-            "there with federated_rounds(..., state=), or name a task, images or a table"
-        )
-    for name in sorted(source.keys() - {"task", "backbone", "preset"}):
-        raise ValueError(f"{name}={source[name]!r} is about data of your own; give --images or --csv too, not --task")
-    return load_task(source["task"], source.get("backbone"))
-
-
 def loader_at(place: str) -> Callable[..., Task]:
     """The function at `module:function`."""
     module, function = place.split(":")
@@ -206,6 +187,8 @@ def load_task(name: str, backbone: str | None = None) -> Task:
         raise ValueError(f"task {name!r} is unknown; {near(name, TASKS)}choose one of {', '.join(sorted(TASKS))}")
     loader, source = loader_at(TASKS[name][0]), {"task": name}
     if backbone is not None:
+        from lalora_kit.tasks.own.sources import placed
+
         source = placed({**source, "backbone": backbone})
         backbone = source["backbone"]
     takes = inspect.signature(loader).parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.tasks import SAMPLE, Inputs, Split, Task
+from lalora_kit.tasks.heads.public import contents
 from lalora_kit.tasks.own.spelling import composed, is_empty, look_alikes
 
 MOST_NAMED = 10
@@ -63,6 +63,9 @@ def from_arrays(
     test_units: Any = None,
     unit: str = "person",
     prepare: Callable[[Inputs], Inputs] | None = None,
+    public: Any = None,
+    standardise: bool = True,
+    decode: Callable[[Inputs], list[str]] | None = None,
     name: str = "own",
     description: str = "",
 ) -> Task:
@@ -112,6 +115,9 @@ def from_arrays(
         unit=SAMPLE if people is None else unit,
         description=description,
         prepare=prepare,
+        public=None if public is None else as_inputs(public, "public", prepare),
+        standardise=standardise,
+        decode=decode,
     )
 
 
@@ -226,18 +232,12 @@ def in_both(units: Sequence[str], tested: Sequence[str], unit: str) -> list[str]
 
 def same_inputs(train: Inputs, test: Inputs) -> list[str]:
     """Test samples that equal a training sample in every input: a line each."""
-
-    def keys(inputs: Inputs) -> list[bytes]:
-        whole = [value.flatten(1).contiguous().numpy() for _, value in sorted(inputs.items())]
-        rows = range(min(map(len, whole), default=0))
-        return [hashlib.blake2b(b"".join(part[row].tobytes() for part in whole)).digest() for row in rows]
-
     first: dict[bytes, int] = {}
-    for row, key in enumerate(keys(train)):
+    for row, key in enumerate(contents(train)):
         first.setdefault(key, row)
     return [
         f"test_inputs row {row} equals inputs row {first[key]}, perhaps of one person (test_units say of whom it is)"
-        for row, key in enumerate(keys(test))
+        for row, key in enumerate(contents(test))
         if key in first
     ]
 

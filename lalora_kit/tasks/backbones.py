@@ -66,6 +66,10 @@ class Backbone:
         """Sentences, or pairs of them, as inputs: see `encode`."""
         return encode(self.tokenizer, first, second, length=length, padding=padding)
 
+    def decode(self, inputs: Inputs) -> list[str]:
+        """Token numbers back to texts, special tokens left out."""
+        return list(self.tokenizer.batch_decode(inputs["input_ids"], skip_special_tokens=True))
+
 
 @step("cutting texts into tokens")
 def encode(

@@ -87,6 +87,7 @@ def load(name: str, backbone: str | None = None) -> Task:
         classes=classes,
         description=f"{data.path} {data.config or ''}, tested on {data.test}; {built.name}, {built.description}",
         prepare=built.prepare,
+        decode=built.decode if data.kind == "text" else None,
     )
 
 

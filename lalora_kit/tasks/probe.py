@@ -19,6 +19,8 @@ PROBED = 2  # test samples that are run forward and backward to tell what a task
 def probe(task: Task) -> tuple[str, str]:
     """What `prepare`, forward and backward make of the first test samples, bit for bit.
 
+    Where features are standardised, what this machine made of the public inputs counts too.
+
     Returns a digest, and "" or why it cannot be relied on. On the CPU, in float32, on one copy of the backbone;
     torch's own randomness is left as it was.
     """
@@ -36,7 +38,9 @@ def probe(task: Task) -> tuple[str, str]:
         return "none", f"the probe failed with {type(error).__name__}"
     same = digest_of(*batch.values(), scores) == digest_of(*again.values(), repeated)
     why = "" if same else "the same samples come out otherwise the second time"
-    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients)}", why
+    found = task.statistics
+    taken = () if found is None else (found.weight, found.bias)
+    return f"{' '.join(batch)} {digest_of(*batch.values(), scores, *gradients, *taken)}", why
 
 
 def forward(task: Task, model: nn.Module) -> tuple[Inputs, Tensor, Tensor]:

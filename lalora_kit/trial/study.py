@@ -77,15 +77,19 @@ def find(method: str) -> Method:
 
 
 def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
-    """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core."""
+    """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core.
+
+    A linear model's name is that of a task of its own, which head-only trains.
+    """
     import torch
 
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
+    from lalora_kit.tasks.heads.linear import linear_of
 
     torch.set_num_threads(1)
-    started, loaded = time.perf_counter(), load_task(task)
-    method = find(run.method)
+    started, linear = time.perf_counter(), linear_of(task, run.method)
+    loaded, method = (load_task(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
     try:
         records = list(federated_rounds(loaded, method, replace(run.settings, threads=1)))
     except Exception as error:  # of its traceback, no more than a text leaves this process

@@ -17,7 +17,7 @@ def adapter(tmp_path):
 
     task = linear_task()
     folder = tmp_path / "adapter"
-    adapterfile.save(random_adapter(task, 2, 0.5, seed=1), folder, task.backbone, task.targets, task.head)
+    adapterfile.save(random_adapter(task, 2, 0.5, seed=1), folder, task)
     path = folder / "adapter_config.json"
 
     def rewrite(**values):
@@ -118,7 +118,7 @@ def trained(tmp_path_factory):
     from lalora_kit import Settings
     from lalora_kit.methods import find_method
     from lalora_kit.runs.checkpoint import save_rounds
-    from lalora_kit.tasks import load_source
+    from lalora_kit.tasks.own.sources import load_source
 
     place = tmp_path_factory.mktemp("own")
     (place / "mine.py").write_text(MINE, "utf-8")
@@ -271,7 +271,7 @@ def test_p12_a_smooth_that_fails_is_refused_before_a_release(tmp_path):
 
 
 def test_t6_paths_are_kept_absolute(tmp_path, monkeypatch):
-    from lalora_kit.tasks import placed
+    from lalora_kit.tasks.own.sources import placed
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lalora_kit.cli import research as cli_research
-from lalora_kit.trial import claim_runs, tables
+from lalora_kit.trial import beside, claim_runs, tables
 from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
 from tests.cli.test_cli import lalora
@@ -36,6 +36,7 @@ def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(claim_runs, "run_claims", lambda out, *, task, **_: asked.append((str(out), task)) or [])
+    monkeypatch.setattr(beside, "run_beside", lambda out, *_, task, **__: asked.append((str(out), task)) or [])
     monkeypatch.setattr(tables, "write_tables", lambda out, *_: (out, out))
     monkeypatch.setattr(cli_research, "finish", lambda *_: None)
     runner = CliRunner()
@@ -44,7 +45,7 @@ def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
             done = runner.invoke(cli_research.app, [*arguments, "--task", task])
             assert done.exit_code == 0, done.output
     folders = ["runs/claims", "runs/claims-stdlib-docs", "runs/compare", "runs/compare-stdlib-docs", "mine", "mine"]
-    assert asked == list(zip(folders, ["digits", "stdlib-docs"] * 3, strict=True))
+    assert asked[::2] == asked[1::2] == list(zip(folders, ["digits", "stdlib-docs"] * 3, strict=True))
 
 
 @pytest.mark.parametrize(

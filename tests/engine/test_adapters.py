@@ -27,7 +27,7 @@ def test_plain_peft_reads_a_saved_adapter_and_predicts_the_same(architecture, sc
     task = task_of(architecture)
     adapter = random_adapter(task, 3, scale, seed=1)
     before = {name: value.clone() for name, value in task.backbone.state_dict().items()}
-    adapterfile.save(adapter, tmp_path, task.backbone, task.targets, task.head)
+    adapterfile.save(adapter, tmp_path, task)
     assert all(torch.equal(value, before[name]) for name, value in task.backbone.state_dict().items())
 
     plain = copy.deepcopy(task.backbone)

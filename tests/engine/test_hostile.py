@@ -152,7 +152,7 @@ BAD_ADAPTERS = {
 def test_a_bad_adapter_is_refused(name, tmp_path):
     harm, said = BAD_ADAPTERS[name]
     folder = tmp_path / "adapter"
-    adapterfile.save(ADAPTER, folder, TASK.backbone, TASK.targets, TASK.head)
+    adapterfile.save(ADAPTER, folder, TASK)
     assert identical(load_adapter(folder, TASK), ADAPTER)
     harm(folder)
     with pytest.raises(ValueError, match=said) as caught:

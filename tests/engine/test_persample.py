@@ -314,7 +314,7 @@ def test_batch_norm_is_refused_by_name():
         Engine(task_with(WithBatchNorm()), 1.0)
 
 
-@pytest.mark.parametrize("targets", [("bodi",), ("body", "missing"), ("",), ("head",), ()])
+@pytest.mark.parametrize("targets", [("bodi",), ("body", "missing"), ("",), ("head",)])
 def test_targets_that_match_no_linear_layer_are_refused_with_the_choices(targets):
     with pytest.raises(ValueError, match=r"matches no linear layer outside the head.*choose from body"):
         Engine(task_with(TwoLayers(6, 5, 3), targets), 1.0)

@@ -44,6 +44,7 @@ OUTSIDE = {
     "tokenizers": {"tasks"},
     "datasets": {"tasks"},
     "sklearn": {"tasks", "runs"},
+    "skimage": {"tasks"},
     "peft": {"runs"},
     "opacus": {"privacy"},
     "statsmodels": {"trial"},

@@ -116,17 +116,19 @@ def test_baselines_are_kept_and_charged_apart(monkeypatch, capsys, tmp_path):
     ledger = (out / "ledger.jsonl").read_bytes()
     code, printed, told = lalora(monkeypatch, capsys, "report", str(out), "--baselines", "--json")
     found = {line["name"]: line for line in json.loads(printed)["baselines"]}
-    assert code == 0 and list(found) == ["head-only", "pooled, no privacy", "client 1 alone", "client 2 alone"]
+    assert code == 0 and list(found) == [
+        "head-only", "linear", "linear-hog", "pooled, no privacy", "client 1 alone", "client 2 alone",
+    ]  # fmt: skip
     assert found["pooled, no privacy"]["epsilon"] is None and all(not line["refused"] for line in found.values())
     assert all(2.9 < found[name]["epsilon"] <= 3 for name in found if name != "pooled, no privacy")
-    assert (out / "ledger.jsonl").read_bytes() == ledger and told.count("...") == 4
+    assert (out / "ledger.jsonl").read_bytes() == ledger and told.count("...") == 6
     [home] = (out / "baselines").iterdir()
     written = {path: path.read_bytes() for path in home.rglob("ledger.jsonl")}
-    assert len(written) == 4
+    assert len(written) == 6
     code, again, told = lalora(monkeypatch, capsys, "report", str(out), "--baselines")
-    assert told.count("trained before") == 4 and "nothing that is told of it is private" in again
+    assert told.count("trained before") == 6 and "nothing that is told of it is private" in again
     total = spent(out, 1e-2)
-    assert f"ε = {total.noised:.3f} at δ = 0.01" in again and 3 < total.noised < 9 and total.epsilon == math.inf
+    assert f"ε = {total.noised:.3f} at δ = 0.01" in again and 3 < total.noised < 15 and total.epsilon == math.inf
     assert {path: path.read_bytes() for path in written} == written
     assert results(open_run(out)).sites == {}
     (home / "alone-0001" / "ledger.jsonl").unlink()  # weights whose cost is forgotten are not told of

@@ -15,8 +15,9 @@ from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import HUB as PLACE
-from lalora_kit.tasks import TASKS, hub, load_source, load_task
+from lalora_kit.tasks import TASKS, hub, load_task
 from lalora_kit.tasks.hub import HUB
+from lalora_kit.tasks.own.sources import load_source
 from tests.hubs import WORDS, glue_directory, images_directory, roberta_directory, vit_directory
 
 IMAGES = {name: data for name, data in HUB.items() if data.kind == "image"}

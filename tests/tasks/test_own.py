@@ -14,7 +14,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import load_source
+from lalora_kit.tasks.own.sources import load_source
 from lalora_kit.tasks.own.table import read_table
 from tests.own_data import SITES, records, write_csv, write_images
 

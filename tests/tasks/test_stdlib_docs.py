@@ -180,7 +180,7 @@ def test_a_private_round_ends_within_its_budget_and_peft_reads_the_adapter(tmp_p
     assert last.state.identity["notes.python"] == platform.python_version()
     assert any(float(value.abs().max()) > 0 for value in last.adapter.of("B").values())
 
-    adapterfile.save(last.adapter, tmp_path, small.backbone, small.targets, small.head)
+    adapterfile.save(last.adapter, tmp_path, small)
     loaded = peft.PeftModel.from_pretrained(build(len(SUBJECTS)), str(tmp_path)).eval()
     with torch.no_grad():
         theirs = logits(loaded, small.test.inputs)

@@ -100,6 +100,11 @@ def encode(texts: Sequence[str]) -> dict[str, torch.Tensor]:
     }
 
 
+def decode(inputs: dict[str, torch.Tensor]) -> list[str]:
+    """Token numbers back to sentences, as far as they were not cut."""
+    return list(tokenizer().decode_batch(inputs["input_ids"].tolist()))
+
+
 @step("reading the data")
 def splits() -> tuple[list[Sentence], list[Sentence]]:
     """The sentences of the private training split and of the public test split."""
@@ -136,6 +141,7 @@ def load(by_module: bool = False) -> Task:
         owners=named,
         description="sentences of docstrings by subject; RoBERTa-pico has read the rest of the documentation",
         notes={"python": platform.python_version()},
+        decode=decode,
     )
 
 

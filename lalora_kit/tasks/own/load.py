@@ -12,6 +12,7 @@ from lalora_kit.tasks import SAMPLE, Inputs, Task
 from lalora_kit.tasks.arrays import MOST_NAMED, refuse_rows
 from lalora_kit.tasks.own.folders import METADATA, Walk, check_known, check_names, check_nested, listed, parts_of
 from lalora_kit.tasks.own.metadata import about_images
+from lalora_kit.tasks.own.public import Public, in_rows, public_pictures, public_texts
 from lalora_kit.tasks.own.reader import Reader, reader
 from lalora_kit.tasks.own.rows import (
     ROW,
@@ -31,7 +32,7 @@ from lalora_kit.tasks.pictures import read_pictures
 
 def load_csv(
     csv: str, text: str | None = None, label: str | None = None, owner: str | None = None, unit: str | None = None,
-    backbone: str | None = None, **other: str,
+    backbone: str | None = None, public: str | None = None, **other: str,
 ) -> Task:  # fmt: skip
     """A text classification task from a CSV file with a header.
 
@@ -42,6 +43,7 @@ def load_csv(
         unit: column of the person (author, patient) behind each row, whom ε then protects with all rows; "row" says
             that every row is a person of its own.
         backbone: as for `backbones.build`, or "roberta-pico", which ships with the kit.
+        public: another CSV file, whose column `text` holds public texts: see `Task.public`.
 
     Raises:
         ValueError: naming up to ten bad rows by line; or a missing column, or a person's column without `unit`.
@@ -66,18 +68,21 @@ def load_csv(
     inputs = read.encode(texts)
     full = int((inputs["attention_mask"].sum(1) >= read.longest).sum())
     cut = f"{full} texts fill all {read.longest} tokens, and what is beyond is cut off" if full else ""
-    return as_task(path, read, inputs, rows, parts, HELD, [*about(table.columns, text, label, owner, unit), cut])
+    found = None if public is None else public_texts(public, text, read.encode)
+    return as_task(path, read, inputs, rows, parts, HELD, [*about(table.columns, text, label, owner, unit), cut], found)
 
 
 def load_images(
-    images: str, owner: str | None = None, unit: str | None = None, backbone: str | None = None, **other: str
-) -> Task:
+    images: str, owner: str | None = None, unit: str | None = None, backbone: str | None = None,
+    public: str | None = None, **other: str,
+) -> Task:  # fmt: skip
     """An image classification task from a folder: `DIR/CLASS/*`, or `DIR/train/CLASS/*` beside `test/` or `val/`.
 
     Args:
         images: the folder; hidden and system files are passed over and counted, any other must be an image of a class.
         owner, unit: columns of `DIR/metadata.csv`, which names each image in its column `file_name`; see `load_csv`.
         backbone: as for `backbones.build`, or "swin-pico" (grey, 16×16), which ships with the kit.
+        public: another folder, all of whose pictures are public: see `Task.public`.
 
     Raises:
         ValueError: naming up to ten bad images by path; or where there are no two classes.
@@ -107,7 +112,8 @@ def load_images(
     refuse_rows([*walk.bad, *bad_rows(rows), *(shared_with_test(rows, count, walk.bad) if given else [])])
     parts = (list(range(count)), list(range(count, len(places)))) if given else divide(rows)
     more, held = [*about(columns, None, None, owner, unit), *walk.told()], f"{folders[-1].name}/" if given else HELD
-    return as_task(root, read, {"x": x}, rows, parts, held, more)
+    free = None if public is None else public_pictures(public, read)
+    return as_task(root, read, {"x": x}, rows, parts, held, more, free)
 
 
 HELD = "every fifth of a class by its content"
@@ -121,8 +127,10 @@ def as_task(
     parts: tuple[list[int], list[int]],
     held: str,
     more: Sequence[str],
+    public: Public | None = None,
 ) -> Task:
     """The rows that were found good, as a `Task` whose description says how it was made."""
+    refuse_rows([] if public is None else in_rows(public, rows))
     train, test = parts
     train_inputs, test_inputs = ({name: value[part] for name, value in inputs.items()} for part in parts)
     classes = classes_of(rows.labels, path)
@@ -130,11 +138,13 @@ def as_task(
     counts += [f"{len(set(rows.owners))} owners"] if rows.owners else []
     counts += [f"unit {rows.unit}: {len(set(rows.pick('units', train) or ()))} in training"] if rows.units else []
     said = [", ".join(counts), f"for testing: {held}; its accuracy is told as it is, without noise", *more]
+    said += [] if public is None else [public.told()]
     return Task.from_arrays(
         read.module, train_inputs, rows.pick("labels", train), test_inputs=test_inputs,
         test_labels=rows.pick("labels", test), classes=classes, head=read.head, targets=read.targets,
         owners=rows.pick("owners", train), test_owners=rows.pick("owners", test), units=rows.pick("units", train),
-        unit=rows.unit, prepare=read.prepare, name=path.name[:100],
+        unit=rows.unit, prepare=read.prepare, decode=read.decode, name=path.name[:100],
+        public=None if public is None else public.inputs,
         description=f"{path.name}: {'; '.join(filter(None, said))}. Backbone: {read.description}",
     )  # fmt: skip
 

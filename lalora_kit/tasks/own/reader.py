@@ -25,7 +25,7 @@ class Reader:
     """A backbone with a fresh head, where LoRA goes, and how samples become its inputs.
 
     `prepare`, `size` `(height, width)` and `grey` speak of pictures, stored as bytes; `encode` of texts, at most
-    `longest` tokens each.
+    `longest` tokens each, `decode` back to texts.
     """
 
     module: nn.Module
@@ -37,6 +37,7 @@ class Reader:
     grey: bool = False
     encode: Callable[[Sequence[str]], Inputs] = lambda texts: {}
     longest: int = 0
+    decode: Callable[[Inputs], list[str]] | None = None
 
 
 def reader(name: str | None, kind: str, classes: int, *, pretrained: bool = True) -> Reader:
@@ -59,7 +60,9 @@ def reader(name: str | None, kind: str, classes: int, *, pretrained: bool = True
     if found.prepare is not None:
         return Reader(found.module, found.targets, found.head, about, found.prepare, found.prepare.size)
     longest = min(LONGEST, found.tokenizer.model_max_length)
-    return Reader(found.module, found.targets, found.head, about, encode=found.encode, longest=longest)
+    return Reader(
+        found.module, found.targets, found.head, about, encode=found.encode, longest=longest, decode=found.decode
+    )
 
 
 def without_weights(name: str, classes: int) -> Reader:
@@ -88,7 +91,7 @@ def swin_pico(classes: int) -> Reader:
 
 def roberta_pico(classes: int) -> Reader:
     """The embedded language backbone: sentences, pretrained on Python's documentation."""
-    from lalora_kit.tasks.embedded.stdlib_docs import LONGEST, build, encode, targets_of
+    from lalora_kit.tasks.embedded.stdlib_docs import LONGEST, build, decode, encode, targets_of
 
     module, about = build(classes), "roberta-pico, which has only read Python's documentation"
-    return Reader(module, targets_of(module), "classifier", about, encode=encode, longest=LONGEST)
+    return Reader(module, targets_of(module), "classifier", about, encode=encode, longest=LONGEST, decode=decode)

@@ -1,0 +1,96 @@
+"""The baselines beside a comparison: which runs are made, which linear model is shown, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from lalora_kit.runs.results import Scores
+from lalora_kit.runs.yardsticks import Yardstick, standings
+from lalora_kit.trial import beside as module
+from lalora_kit.trial import claim_runs, grid
+from lalora_kit.trial.beside import HEAD_RATES, Baseline, beside, linear_run, run_beside, standing
+from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.study import train
+from lalora_kit.trial.verdicts import SEEDS, TUNING_SEEDS, rates_of, run_of
+from tests.fakes import free_runs
+from tests.tiny import swin_task
+
+CLAIMS = claim_runs.comparison(["la-lora", "dp-lora", "head-only"], [3.0])
+
+
+def made_up(level, seeds=(*SEEDS, *TUNING_SEEDS)):
+    """Runs of methods, head-only and linear models, each of accuracy `level(cell)` and a little that the seed adds."""
+    cells = [
+        run_of(arm, rate, 3.0, seed)
+        for arm in ("la-lora", "dp-lora", "head-only")
+        for rate in rates_of()
+        for seed in seeds
+    ]
+    cells += [
+        linear_run(view, rate, 3.0, seed) for view in ("linear", "linear-hog") for rate in HEAD_RATES for seed in seeds
+    ]
+    return {cell: {"curve": [level(cell) + 0.002 * ((cell.seed * (3 + len(cell.method))) % 5)]} for cell in cells}
+
+
+def test_the_stronger_linear_model_at_its_best_rate_is_shown_and_who_is_ahead_is_said():
+    levels = {"la-lora": 0.5, "dp-lora": 0.6, "head-only": 0.3, "linear": 0.55, "linear-hog": 0.6}
+    runs = made_up(lambda c: levels[c.method] - 0.2 * (c.method.startswith("linear") and c.head_learning_rate != 2.0))
+    head, linear, guess = beside(runs, CLAIMS, SEEDS, rates_of(), ["linear", "linear-hog"], 0.7)
+    assert (head.name, linear.name, guess.name) == ("head-only", "linear-hog", "untrained")
+    assert linear.rate == 2.0 and linear.accuracy == pytest.approx(0.604, abs=0.003)
+    assert list(linear.over) == ["la-lora", "dp-lora"], "head-only has no adapter"
+    assert head.verdict == "is behind every adapter"
+    assert linear.verdict == "is ahead of la-lora and level with dp-lora"
+    assert guess.verdict == "is ahead of la-lora, dp-lora" and math.isnan(guess.rate)
+    assert linear.over["la-lora"].among == 6 and linear.over["la-lora"].mean < -9
+    assert "linear-hog at ε=3 (accuracy 0.60" in linear.to_json()["claim"] and guess.to_json()["head_rate"] is None
+
+
+def test_an_interval_that_covers_zero_is_level():
+    assert standing(effect_at([1.0, 1.2, 1.1])) == 1 and standing(effect_at([-1.0, -1.2, -1.1])) == -1
+    assert standing(effect_at([1.0, -1.0, 0.5])) == 0 and standing(effect_at([1.0])) == 0
+    assert standing(effect_at([2.0, 2.0])) == 1 and standing(effect_at([0.0, 0.0])) == 0
+    assert Baseline("x", 3.0, 0.5, 1.0, {"m": effect_at([math.nan, math.nan])}).verdict == "is level with m"
+
+
+def test_missing_runs_are_made_once_and_the_table_kept(monkeypatch, tmp_path):
+    made = {"made": "m", "settings": {}, "versions": {}, "task": {"task": "digits"}, "command": "x"}
+    for place in (claim_runs, module):
+        monkeypatch.setattr(place, "made_with", lambda command, task: made)
+    monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
+    ran = free_runs(monkeypatch, lambda cell: {"curve": [0.5 + 0.01 * cell.head_learning_rate + 0.001 * cell.seed]})
+    runs = made_up(lambda c: 0.4)
+    given = {"task": "digits", "seeds": SEEDS, "rates": rates_of()}
+    found = run_beside(tmp_path, runs, CLAIMS, **given)
+    assert [b.name for b in found] == ["head-only", "linear"] and found[1].rate == HEAD_RATES[-1]
+    assert len(ran) == 2 * (len(HEAD_RATES) * len(TUNING_SEEDS) + len(SEEDS))
+    run_beside(tmp_path, runs, CLAIMS, **given)
+    assert len(ran) == 2 * (len(HEAD_RATES) * len(TUNING_SEEDS) + len(SEEDS)), "nothing is left to do"
+    kept = json.loads((tmp_path / "baselines.json").read_text())
+    assert [row["key"] for row in kept["rows"]] == ["beside-head-only-3", "beside-linear-3"]
+
+
+def test_a_linear_run_is_of_the_linear_task(monkeypatch):
+    """By its name in a cell: the head alone, on pixels, at the head's rate."""
+    from lalora_kit.tasks.heads import linear
+
+    monkeypatch.setattr(linear, "load_task", lambda name: swin_task(400))
+    line = train(linear_run("linear", 1.0, 3.0, 0), task="small")
+    assert line["method"] == "linear" and line["head_learning_rate"] == 1.0 and len(line["curve"]) == 10
+    assert 0.34 < line["curve"][-1] <= 1
+
+
+def test_a_report_says_where_the_adapter_does_not_pay():
+    some = Scores(400, 0.50, 0.50, (0.5, 0.5))
+    rows = [
+        Yardstick(name, "", Scores(400, accuracy, accuracy, ()), None, 3.0)
+        for name, accuracy in (("head-only", 0.40), ("linear", 0.52), ("linear-hog", 0.70), ("pooled, no privacy", 0.9))
+    ]
+    rows += [Yardstick("untrained", "", None, None, 0.0, "no guess")]
+    said = standings("la-lora", some, rows)
+    assert [line.split(":")[0] for line in said] == [
+        "linear (0.520) is level with la-lora (0.500)", "linear-hog (0.700) is ahead of la-lora (0.500)",
+    ]  # fmt: skip
