@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from lalora_kit.base.machine import check_device
 from lalora_kit.base.threads import threads_for, torch_threads
 from lalora_kit.engine.adapters import Adapter, create
-from lalora_kit.engine.limits import check_device, check_fits, check_rank, check_steps
+from lalora_kit.engine.limits import check_fits, check_rank, check_steps
 from lalora_kit.engine.memory import chunk_for
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Ledger, Release, Streams

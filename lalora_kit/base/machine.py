@@ -1,4 +1,4 @@
-"""The machine: memory that is free, whether bf16 is in hardware, and what an error says when memory ran out."""
+"""The machine: its device, memory that is free, whether bf16 is in hardware, what an error says when memory ran out."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def bf16_in_hardware(device: str) -> bool:
     except OSError:
         return False
     return any(flag in flags for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+
+
+def check_device(name: str) -> None:
+    """A device that torch does not know, does not find here, or cannot add up float64 on is refused."""
+    torch = importlib.import_module("torch")
+    try:
+        torch.ones(1, dtype=torch.float64, device=name).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"device={name!r} cannot be used: torch does not know it or does not find it on this machine; "
+            "use cpu, or cuda where there is a GPU"
+        ) from error

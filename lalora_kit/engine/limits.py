@@ -19,17 +19,6 @@ LEAST_STEP = 1e-8  # about half of the distance between two float32 near 0.1
 ADAMW_EPS = 1e-8
 
 
-def check_device(name: str) -> None:
-    """A device that torch does not know, does not find here, or cannot add up float64 on is refused."""
-    try:
-        torch.ones(1, dtype=torch.float64, device=name).sum().item()
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"device={name!r} cannot be used: torch does not know it or does not find it on this machine; "
-            "use cpu, or cuda where there is a GPU"
-        ) from error
-
-
 def check_rank(task: Task, rank: int) -> None:
     """A rank above a layer's width or height would be no low-rank update."""
     widths = {name: min(task.backbone.get_submodule(name).weight.shape) for name in task.targets}  # type: ignore[union-attr, arg-type, misc, type-var]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from lalora_kit.base.rows import Watched
 from lalora_kit.engine.adapters import Adapter, Key
-from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.tasks import Inputs, Split, Task, logits
+from lalora_kit.tasks.adaptable import check_backbone, linear_names
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, average
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.online import first_line
 
 Trains = Callable[[int, int], frozenset[str]]
 Smooth = Callable[[Tensor, str], Tensor]
@@ -63,3 +66,25 @@ class Method:
                 f"{self.least_local_steps} local steps to reach every factor, so one would never train; "
                 f"use local_steps={self.least_local_steps} or more"
             )
+
+
+def check_smooth(task: Task, method: Method, factors: frozenset[str], rank: int) -> None:
+    """Refuse a method whose post-processing cannot take a factor of this task, or changes its shape."""
+    for name in task.targets:
+        m, n = task.backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
+        low = min(rank, m, n)  # type: ignore[call-overload] # a higher rank is refused elsewhere
+        shapes: dict[str, tuple[int, ...]] = {"A": (1, low, n), "B": (1, m, low)}  # type: ignore[dict-item]
+        for factor in sorted(factors & shapes.keys()):
+            try:
+                found = tuple(method.smooth(torch.ones(shapes[factor]), factor).shape)
+            except Exception as error:
+                raise ValueError(
+                    f"{method.name} cannot post-process a gradient {shapes[factor]} of factor {factor} of layer "
+                    f"{name!r} ({type(error).__name__}: {first_line(error)}); leave that layer out of targets, or mend "
+                    "smooth"
+                ) from error
+            if found != shapes[factor]:
+                raise ValueError(
+                    f"{method.name} makes {found} of a gradient {shapes[factor]} of factor {factor} of layer {name!r}; "
+                    "smooth must keep the shape"
+                )

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from lalora_kit.base.steps import step
-from lalora_kit.engine.fit import check_backbone, linear_names
 from lalora_kit.engine.onepass import Way
 from lalora_kit.engine.tryout import SEED, try_out
 from lalora_kit.methods import Method
+from lalora_kit.methods.method import check_smooth
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.adaptable import check_backbone, linear_names
 from lalora_kit.tasks.madeup import longest
-from lalora_kit.tasks.online import first_line
 from lalora_kit.tasks.padding import MASK, positions_of
 from lalora_kit.tasks.unsound import Unsound
 
@@ -82,28 +82,6 @@ def check_positions(task: Task) -> None:
             f"task {task.name!r} holds a text of {long} tokens, and its backbone has positions for {most}; cut the "
             f"texts at {most} tokens (max_length={most} of the tokenizer, with truncation=True)"
         )
-
-
-def check_smooth(task: Task, method: Method, factors: frozenset[str], rank: int) -> None:
-    """Refuse a method whose post-processing cannot take a factor of this task, or changes its shape."""
-    for name in task.targets:
-        m, n = task.backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
-        low = min(rank, m, n)  # type: ignore[call-overload] # a higher rank is refused elsewhere
-        shapes: dict[str, tuple[int, ...]] = {"A": (1, low, n), "B": (1, m, low)}  # type: ignore[dict-item]
-        for factor in sorted(factors & shapes.keys()):
-            try:
-                found = tuple(method.smooth(torch.ones(shapes[factor]), factor).shape)
-            except Exception as error:
-                raise ValueError(
-                    f"{method.name} cannot post-process a gradient {shapes[factor]} of factor {factor} of layer "
-                    f"{name!r} ({type(error).__name__}: {first_line(error)}); leave that layer out of targets, or mend "
-                    "smooth"
-                ) from error
-            if found != shapes[factor]:
-                raise ValueError(
-                    f"{method.name} makes {found} of a gradient {shapes[factor]} of factor {factor} of layer {name!r}; "
-                    "smooth must keep the shape"
-                )
 
 
 def made_of(model: nn.Module) -> tuple[object, ...]:

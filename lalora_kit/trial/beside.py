@@ -90,8 +90,8 @@ def linear_run(name: str, rate: float, epsilon: float, seed: int) -> Cell:
 
 
 def run_beside(
-    out: Path, runs: Runs, claims: Sequence[Claim], *, task: str, seeds: Sequence[int], rates: Grid, workers: int | None = None,
-    command: str = "lalora claims",
+    out: Path, runs: Runs, claims: Sequence[Claim], *, task: str, seeds: Sequence[int], rates: Grid,
+    workers: int | None = None, command: str = "lalora claims",
 ) -> list[Baseline]:  # fmt: skip
     """Run what is missing of the baselines, keep it in `out`/baselines.jsonl, and hold the claims' methods to them.
 
