@@ -61,7 +61,7 @@ def by_person(task: Task) -> Task:
 TASKS = {
     "2 layers": lambda: deep_task(2),
     "20 layers": lambda: deep_task(20),
-    "pictures": lambda: swin_task(60),
+    "pictures": lambda: swin_task(30),
     "texts": lambda: roberta_task(60),
     "persons": lambda: by_person(deep_task(2)),
     "persons' texts": lambda: by_person(roberta_task(60)),
@@ -95,49 +95,40 @@ def step_on(task: Task, clients: int, chunk: int | None) -> tuple[Waits, Waits]:
 @pytest.mark.parametrize("name", TASKS)
 def test_a_step_waits_for_nothing(name):
     task = TASKS[name]()
-    for clients in (2, 8):
-        for chunk in (None, 4):
-            ours, theirs = step_on(task, clients, chunk)
-            assert ours == Counter(), (clients, chunk)
-            if "texts" in name:
-                assert set(theirs) == {MASK} and (theirs[MASK] == 1) is (chunk is None)
-            else:
-                assert theirs == Counter(), (clients, chunk)
+    for clients, chunk in ((2, None), (8, 5)):
+        ours, theirs = step_on(task, clients, chunk)
+        assert ours == Counter(), (clients, chunk)
+        if "texts" in name:
+            assert set(theirs) == {MASK} and (theirs[MASK] == 1) is (chunk is None)
+        else:
+            assert theirs == Counter(), (clients, chunk)
 
 
 def round_on(task: Task, clients: int, monkeypatch: pytest.MonkeyPatch, method=LA_LORA, **changes: object) -> Waits:
-    """What makes the host wait in a whole round but for its evaluation."""
-    plan, settings = planned(task, clients, rounds=1, **changes)
+    """What makes the host wait in a run's second round, its evaluation left out."""
+    plan, settings = planned(task, clients, rounds=2, **changes)
     monkeypatch.setattr(Engine, "evaluate", lambda *given: (0.5, 1.0))
     engine = Engine(task, 1.0, device="meta", max_samples=settings.max_samples)
     walk = rounds(Run(task, method, settings, plan, engine, Ledger(), None))
+    waits_of(lambda: next(walk))
     return waits_of(lambda: next(walk))[0]
 
 
 def test_a_round_waits_as_often_whatever_there_is_to_compute(monkeypatch):
-    least = round_on(TASKS["pictures"](), 2, monkeypatch)
-    back = sum(count for (kind, _), count in least.items() if kind != THERE)
-    assert back == 4, least  # is all still finite, the gap, the round's numbers, the adapter
+    least = round_on(TASKS["2 layers"](), 2, monkeypatch)
+    assert sum(least.values()) == 5, least  # finite still? the server's weights, the gap, numbers, the adapter
     variants = [
         (TASKS["20 layers"](), 8, {"max_samples": 4}),
         (TASKS["persons"](), 8, {"local_steps": 6}),
         (TASKS["texts"](), 2, {"optimizer": "adamw", "learning_rate": 0.01}),
-        (TASKS["pictures"](), 8, {"precondition": 1e-3}),
-        (TASKS["pictures"](), 2, {"method": METHODS["dp-lora"]}),
+        (TASKS["pictures"](), 8, {"precondition": 1e-3, "method": METHODS["dp-lora"]}),
     ]
     for task, clients, changes in variants:
-        found = round_on(task, clients, monkeypatch, **changes)
-        backs = {key: count for key, count in found.items() if key[0] != THERE}
-        assert backs == {key: count for key, count in least.items() if key[0] != THERE}, (task.name, changes)
-        steps = {key: n for key, n in found.items() if key[0] == THERE and "local" in key[1]}
-        assert not steps, changes
+        assert round_on(task, clients, monkeypatch, **changes) == least, (task.name, changes)
 
 
 def test_the_control_with_a_shuffle_copies_it_once(monkeypatch):
-    first = round_on(TASKS["2 layers"](), 2, monkeypatch, LA_LORA_PERMUTED)
-    again = round_on(TASKS["2 layers"](), 2, monkeypatch, LA_LORA_PERMUTED)
-    assert sum(again.values()) <= sum(first.values())
-    assert not [key for key in again if "controls" in key[1]]
+    assert sum(round_on(TASKS["2 layers"](), 2, monkeypatch, LA_LORA_PERMUTED).values()) == 5
 
 
 # ---- the counter itself -----------------------------------------------------------------------------------------

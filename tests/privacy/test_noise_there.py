@@ -22,7 +22,7 @@ from lalora_kit.engine.persample import Engine
 from lalora_kit.local import private_step
 from lalora_kit.methods import METHODS
 from lalora_kit.plan import Plan, make_plan
-from lalora_kit.privacy import Ledger
+from lalora_kit.privacy import Ledger, Streams
 from lalora_kit.privacy.identity import machine_of, moves_of
 from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import RunState
@@ -87,6 +87,10 @@ def test_its_numbers_are_threefrys_of_the_key_of_the_place():
     key = torch.from_numpy(np.frombuffer(plan.streams.key("noise", 2, 1, 3), np.int64).copy())[None]
     [found] = local.noised(plan, torch.zeros(1, 11).double(), key, [0.7], 1, 3)
     assert torch.equal(found, threefry.normals(key, 11, [0.7])[0])
+    place = Streams.from_seed(FAST.seed).key("noise", 3, 1, 2)
+    key = torch.from_numpy(np.frombuffer(place, np.int64).copy())[None]
+    [step] = released(1e-12, (3,), place=(1, 2)).values()
+    torch.testing.assert_close(step[None], threefry.normals(key, len(step), [SIGMA * CLIP]), rtol=1e-12, atol=1e-12)
 
 
 def test_what_draws_is_part_of_the_machine():
