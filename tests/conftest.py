@@ -10,7 +10,11 @@ import pytest
 import torch
 from hypothesis import settings
 
+from lalora_kit.base import steps
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+steps.LONG = 1e6  # what a busy machine takes long for is no part of what a command says in a test of something else
 
 # A busy machine is no reason to fail, and a failure must come back on the next run: no deadline, fixed seed.
 settings.register_profile("lalora", deadline=None, derandomize=True, database=None)

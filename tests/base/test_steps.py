@@ -15,6 +15,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now, self.timers = 0.0, []
+        monkeypatch.setattr(steps, "LONG", 1.0)
         monkeypatch.setattr(steps.time, "perf_counter", lambda: self.now)
         monkeypatch.setattr(steps.threading, "Timer", self.timer)
 
