@@ -36,6 +36,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import torch
 
@@ -52,6 +53,11 @@ from lalora_kit.tasks.probe import probe
 
 #: Settings that say where and how a run is computed, and when it is tested, not what is computed.
 PLACE = ("device", "precision", "threads", "max_samples", "evaluate_every", "teaching")
+
+
+def computed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of settings as JSON, those that say what is computed, not where or how."""
+    return {name: value for name, value in settings.items() if name not in PLACE}
 
 
 def digest(value: object) -> str:
@@ -78,7 +84,6 @@ def identity_of(
     backbone = hashlib.blake2b(digest_size=8)
     for name, value in task.backbone.state_dict().items():
         backbone.update(name.encode() + as_bytes(value).tobytes())
-    kept = {name: value for name, value in settings.to_json().items() if name not in PLACE}
     return {
         "task": task.name,
         "inputs": json.dumps([shapes(task.train), shapes(task.test)]),
@@ -93,7 +98,7 @@ def identity_of(
         "shards": holdings(task.train, shards, key),
         "seed": seed,
         **{f"notes.{name}": value for name, value in task.notes.items()},
-        **{f"settings.{name}": json.dumps(value) for name, value in kept.items()},
+        **{f"settings.{name}": json.dumps(value) for name, value in computed(settings.to_json()).items()},
     }
 
 

@@ -21,7 +21,7 @@ from lalora_kit.base.checks import counting
 from lalora_kit.base.steps import step
 from lalora_kit.tasks import Inputs
 from lalora_kit.tasks.adaptable import SEED, Refusal, fresh_head, places
-from lalora_kit.tasks.online import Unread, first_line, from_directory, from_hub
+from lalora_kit.tasks.online import Unread, first_line, from_directory, from_hub, quiet_transformers
 from lalora_kit.tasks.padding import MASK, positions_of
 from lalora_kit.tasks.pictures import Pictures
 
@@ -192,19 +192,6 @@ def timm_model(name: str, classes: int, pretrained: bool) -> nn.Module:
             return timm.create_model(name, pretrained=pretrained, num_classes=classes)
     except RuntimeError as error:  # a tag that timm does not know, or weights that there are not
         raise Refusal(first_line(error)) from error
-
-
-@contextlib.contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Its report of layers that no weights were found for stays away: the head's are expected, others are refused."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 def text_backbone(name: str, classes: int, pretrained: bool) -> Backbone:

@@ -73,3 +73,16 @@ def remedy() -> str:
 def first_line(error: Exception) -> str:
     """The first line of what a library said, in one line's length."""
     return next(iter(str(error).strip().splitlines()), "no reason given")[:200]
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Its report of layers that no weights were found for stays away: the head's are expected, others are refused."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

@@ -12,7 +12,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -27,7 +27,7 @@ from lalora_kit.base.threads import usable_cores
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, blamed, content_of
-from lalora_kit.privacy.identity import PLACE, digest
+from lalora_kit.privacy.identity import computed, digest
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -154,11 +154,6 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
     }
     return {"made": digest(made), **made}
-
-
-def computed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a line's task or settings, what says what is computed, not where or how."""
-    return {name: value for name, value in values.items() if name not in PLACE}
 
 
 def lines(path: Path) -> dict[Cell, dict[str, Any]]:
