@@ -38,10 +38,10 @@ class Drawn(NamedTuple):
     `(samples,)` the persons, `numbered` (empty where a sample is its own unit), `keys` `(clients, 2)` the noise's.
     """
 
-    rows: Tensor
-    owner: Tensor
-    units: Tensor
-    keys: Tensor
+    rows: torch.Tensor
+    owner: torch.Tensor
+    units: torch.Tensor
+    keys: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
