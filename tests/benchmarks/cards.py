@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from lalora_kit.base.machine import bf16_in_hardware
@@ -31,8 +30,6 @@ DATA_SHEET = (
     (r"\bT4\b", 65, "fp16"),
 )
 SOURCE = "NVIDIA's data sheet, dense"
-#: Operations whose result the host must have before it can go on.
-WAITING = ("_local_scalar_dense", "nonzero", "equal", "masked_select", "_unique2", "unique_consecutive", "unique_dim")
 
 
 class TimeUp(BaseException):
@@ -96,16 +93,9 @@ def operations(step: Step) -> float:
     return float(counter.get_total_flops())
 
 
-def waits(step: Step, device: str) -> int:
-    """How often the host waits for the device in one call; on the CPU, operations that a card would make it wait for.
-
-    The CPU's figure is an upper bound: it cannot tell what would stay on the host anyway.
-    """
-    finish(device)()
-    if device == "cpu":
-        with Counter() as counter:
-            step()
-        return counter.waits
+def warned(step: Step) -> int:
+    """How often the host waits for a CUDA device in one call, by torch's own warnings."""
+    torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
@@ -114,16 +104,6 @@ def waits(step: Step, device: str) -> int:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return sum("synchronizing CUDA operation" in str(one.message) for one in told)
-
-
-class Counter(TorchDispatchMode):
-    """Counts the operations whose result the host must have."""
-
-    waits = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.waits += func._overloadpacket.__name__ in WAITING
-        return func(*args, **(kwargs or {}))
 
 
 def peak_on_card(make: Callable[[], Step]) -> float:

@@ -17,12 +17,13 @@ from typing import Any
 from lalora_kit.base.machine import bf16_in_hardware
 from lalora_kit.engine.adapters import stack
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Optimisers, private_step
+from lalora_kit.local import Optimisers, drawn, private_step
 from lalora_kit.methods import METHODS
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
+from lalora_kit.tasks.feed import Feed
 from tests.benchmarks.cards import peak_on_card
 from tests.benchmarks.scale import task_of
 from tests.benchmarks.speed import Step, forget_peak, kilobytes, peft_step
@@ -50,17 +51,18 @@ class Case:
         plan = self.plan if only is None else replace(self.plan, schedule=((only,),))
         start = plan.start.map(lambda value: (value + 0.01).to(engine.device))  # B away from zero
         local, method = stack(start, len(plan.schedule[0])), METHODS[METHOD[factors]]
-        optimisers, data = Optimisers(local, self.settings, 1), self.task.train.to(engine.device)
+        optimisers, feed = Optimisers(local, self.settings, 1), Feed(self.task.train, engine.device)
         active = local.keys(factors)
 
         def step() -> None:
-            optimisers.apply(private_step(plan, engine, data, local, active, 1, 1).gradients, method)
+            [coming] = feed.coming([drawn(plan, feed, 1, 1)])  # of all steps of a round at once, in a run
+            optimisers.apply(private_step(plan, engine, coming, local, active, 1, 1).gradients, method)
 
         return step
 
-    def engine(self, precision: str, chunk: int | None) -> Engine:
-        """The engine as a run has it."""
-        device, scale = self.settings.device, self.settings.scale
+    def engine(self, precision: str, chunk: int | None, device: str | None = None) -> Engine:
+        """The engine as a run has it, on the case's device or another."""
+        device, scale = device or self.settings.device, self.settings.scale
         return Engine(self.task, scale, device=device, precision=precision, max_samples=chunk)
 
     def way(self, way: str, precision: str, factors: str) -> Step:

@@ -9,11 +9,14 @@ from functools import partial
 
 import torch
 
+from lalora_kit.base import threefry
 from lalora_kit.base.machine import bf16_in_hardware
 from lalora_kit.privacy import Streams, gaussian
-from tests.benchmarks.cards import finish, measured_rate, operations, waits
+from lalora_kit.privacy.mechanism import drawn_by
+from tests.benchmarks.cards import finish, measured_rate, operations, warned
 from tests.benchmarks.cases import METHOD, WAYS, NotHere, Row, case_for, peak
 from tests.benchmarks.speed import clock, interleaved
+from tests.waits import waits_of
 
 PRECISIONS = ("bf16", "fp32")
 
@@ -150,22 +153,32 @@ def in_turn(form: Form, asked: Row) -> Row:
 
 
 def host_waits(asked: Row) -> Row:
-    """How often a step waits for the device; the first call, which sets things up, is not counted."""
-    case = case_for(asked)
+    """How often a step waits for the device; the first call, which sets things up, is not counted.
+
+    Without a card the device is pretended, and what a library's own code waits for is told as well.
+    """
+    case, card = case_for(asked), asked["device"] == "cuda"
     chunk = case.plan.max_samples if asked["chunk"] == "kit" else asked["chunk"]
-    step = case.private("B", case.engine("fp32", chunk))
+    step = case.private("B", case.engine("fp32", chunk, None if card else "meta"))
     step()
-    return {"waits": waits(step, asked["device"])}
+    if card:
+        return {"waits": warned(step)}
+    ours, theirs = waits_of(step)
+    return {"waits": sum(ours.values()) + sum(theirs.values()), "waits_in_libraries": sum(theirs.values())}
 
 
 def noise(form: Form) -> Row:
-    """Noise of one step for all clients, drawn and brought to where the gradients are."""
+    """Noise of one step for all clients, drawn where the gradients are, as `local.noised` draws it."""
     clients, numbers = form.noise
     streams, wait = Streams.from_seed(0), finish(form.device)
+    words = bytearray().join(streams.key("noise", client) for client in range(clients))
+    keys = torch.frombuffer(words, dtype=torch.int64).view(-1, 2).to(form.device)
 
     def drawn() -> None:
-        each = [gaussian(numbers, 1.0, streams.generator("noise", client)) for client in range(clients)]
-        torch.stack(each).to(form.device)
+        if drawn_by(keys.device) == threefry.NAME:
+            threefry.normals(keys, numbers, [1.0] * clients)
+        else:
+            torch.stack([gaussian(numbers, 1.0, streams.generator("noise", client)) for client in range(clients)])
 
     drawn()
     pairs = interleaved(drawn, drawn, form.pairs, form.seconds, wait)
