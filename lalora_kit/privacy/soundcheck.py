@@ -48,9 +48,7 @@ def check_sound(task: Task, method: Method, settings: Settings) -> None:
     steps = range(1, settings.local_steps + 1)
     factors = frozenset().union(*(method.trains(t, k) for t in range(1, settings.rounds + 1) for k in steps))
     if factors and not task.targets:
-        raise ValueError(
-            f"task {task.name!r} has no targets: {method.name} adapts nothing; name some, or use head-only"
-        )
+        raise ValueError(f"task {task.name!r} has no targets: {method.name} adapts nothing; name some or use head-only")
     check_smooth(task, method, factors, settings.rank)
     done = _PASSED.setdefault(task, set())
     key = (factors, settings.device, settings.precision, *made_of(task.backbone))

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from lalora_kit.cli import research as cli_research
 from lalora_kit.trial import beside, claim_runs, tables
 from lalora_kit.trial.claims import CLAIMS
+from lalora_kit.trial.effects import together
 from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
 from tests.cli.test_cli import lalora
 
@@ -72,5 +73,10 @@ def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed
     assert "rates 0.5, 1; best rate at an end of them: none" in printed
+    bare = beside.Baseline("linear", 3.0, 0.9, 1.0, {"la-lora": together([[-1.0, -1.2, -1.1]])[0]})
+    cli_research.finish(rows, [], files, (0.5, 1.0), False, [bare])
+    assert "linear at ε=3 (accuracy 0.900) is ahead of la-lora" in capsys.readouterr().out
+    cli_research.finish(rows, [], files, (0.5, 1.0), True, [bare])
+    assert json.loads(capsys.readouterr().out)[-1]["verdict"] == "is ahead of la-lora"
     cli_research.finish(rows, [], files, (0.5, 1.0), as_json=True)
     assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]
