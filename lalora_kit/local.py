@@ -60,7 +60,7 @@ def private_step(
         feed = Feed(data, engine.device)
         [data] = feed.coming([drawn(plan, feed, t, k)])
     clients, there = plan.schedule[t - 1], data.there
-    chunks = engine.gradients(local, active, data.batch.inputs, data.batch.labels, there.owner, data.widths)
+    chunks = engine.gradients(local, active, data.batch.inputs, data.batch.labels, there.owner, *data.widths)
     if len(there.units):
         chunks = summed_by_unit(chunks, data.here.units, there.units)
     width = sum(local.tensors[key][0].numel() for key in active)
