@@ -62,15 +62,15 @@ def private_step(
         feed = Feed(data, engine.device)
         [data] = feed.coming([drawn(plan, feed, t, k)])
     clients, there = plan.schedule[t - 1], data.there
-    given = engine, local, active, data.batch.inputs, data.batch.labels, there.owner
+    given = local, active, data.batch.inputs, data.batch.labels, there.owner
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
     parts: Iterator[tuple[Tensor, Tensor]]
     if copies_cost(plan.start) and not len(there.units):  # persons are added up sample by sample
-        parts = clipped_by_client(*given, plan.clip_norm, data.widths)
+        parts = clipped_by_client(engine, *given, plan.clip_norm, *data.widths)
     else:
-        chunks = Engine.gradients(*given, data.widths)
+        chunks = engine.gradients(*given, *data.widths)
         if len(there.units):
             chunks = summed_by_unit(chunks, data.here.units, there.units)
         parts = (clipped_sum(gradients, part, len(clients), plan.clip_norm) for part, gradients in chunks)

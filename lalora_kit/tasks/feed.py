@@ -46,12 +46,15 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Coming:
-    """A local step that is ready: its batch on the device, and what was drawn, on the host and there."""
+    """A local step that is ready: its batch on the device, and what was drawn, on the host and there.
+
+    `widths` holds one tensor `(samples,)` on the host, the columns that each text uses; pictures have none.
+    """
 
     batch: Split
     here: Drawn
     there: Drawn
-    widths: Tensor | None
+    widths: tuple[Tensor, ...]
 
 
 class Feed:
@@ -86,7 +89,7 @@ class Feed:
         there = [Drawn(*values) for values in zip(*[fields] * len(Drawn._fields), strict=True)]
         batches = self.batches([one.rows for one in here], [one.rows for one in there])
         for one, sent, batch in zip(here, there, batches, strict=True):
-            yield Coming(batch, one, sent, None if self.widths is None else self.widths[one.rows])
+            yield Coming(batch, one, sent, () if self.widths is None else (self.widths[one.rows],))
 
     def batches(self, rows: Sequence[Tensor], there: Sequence[Tensor]) -> Iterator[Split]:
         """The samples of one step after the other, on the device.
