@@ -12,7 +12,6 @@ from lalora_kit.base.files import make_folder
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun
 from lalora_kit.book.notebooks import made_with
 from lalora_kit.book.pages import fill, page, readable_size, title_and_line
-from lalora_kit.book.progress import FILE
 from lalora_kit.book.sweep import Job, run
 
 INDEX = "index.html"
@@ -36,7 +35,7 @@ def handout(
     sections: dict[Path, dict[str, Any]] = {}
     runs: list[NotebookRun] = []
     with tempfile.TemporaryDirectory() as executed:
-        for job, done in run(jobs, Path(executed), echo, timeout=timeout, kept=out_dir / FILE):
+        for job, done in run(jobs, Path(executed), echo, timeout=timeout):
             made = page(done, out_dir / f"{job.name}.html", self_contained=True, index=INDEX, code=code)
             made.write_text(linked(made.read_text(encoding="utf-8"), job, jobs), encoding="utf-8")
             title, line = title_and_line(done)
