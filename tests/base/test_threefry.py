@@ -134,7 +134,7 @@ def test_neither_chunks_nor_width_nor_neighbours_move_a_number(at_once):
     assert normals(keys[:0], 301, []).shape == (0, 301) and normals(keys, 0, scales).shape == (3, 0)
 
 
-@pytest.mark.skipif(DEVICE.type == "cpu", reason="there is no CUDA device to draw on beside the CPU")
+@pytest.mark.gpu
 def test_every_device_draws_the_same_but_for_rounding():
     keys = keys_of((0, 1, 1), (3, 1, 1))
     there, here = normals(keys, 10_001, [1.0, 3.0]).cpu(), normals(keys.cpu(), 10_001, [1.0, 3.0])

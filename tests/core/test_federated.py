@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lalora_kit import federated, local
 from lalora_kit import plan as plan_module
+from lalora_kit.base import threefry
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Run, federated_rounds, rounds
@@ -473,7 +474,9 @@ def test_the_public_name_is_the_loop():
 
 
 @pytest.mark.gpu
-def test_a_run_on_cuda_is_the_run_on_the_cpu_but_for_rounding():
+def test_a_run_on_cuda_is_the_run_on_the_cpu_but_for_rounding(monkeypatch):
+    """The CPU draws the GPU's noise here; else each has its own."""
+    monkeypatch.setattr(local, "drawn_by", lambda device: threefry.NAME)
     settings = replace(FAST, rounds=1)
     task = swin_task()
     [here], [there] = run_all(LA, settings, task), run_all(LA, replace(settings, device="cuda"), task)

@@ -53,6 +53,18 @@ def test_the_next_batch_is_on_its_way_before_this_one_is_used(monkeypatch):
     assert list(feed.batches([], [])) == []
 
 
+@pytest.mark.gpu
+def test_what_is_fetched_to_cuda_is_what_lies_there():
+    train, cuda = roberta_task().train, torch.device("cuda")
+    rows = [torch.tensor([3, 1]), torch.tensor([], dtype=torch.long), torch.tensor([7, 7, 0])]
+    there = to_device(rows, cuda)
+    ways = [list(Feed(train, cuda, resident).batches(rows, there)) for resident in (True, False)]
+    for left, right in zip(*ways, strict=True):
+        assert left.labels.device.type == right.labels.device.type == "cuda"
+        assert torch.equal(left.labels, right.labels)
+        assert all(torch.equal(value, right.inputs[name]) for name, value in left.inputs.items())
+
+
 def test_order_and_widths_are_those_that_the_batch_itself_would_give():
     train = roberta_task().train
     feed, rows = Feed(train, HOST), torch.tensor([5, 2, 9, 9, 0, 17])
