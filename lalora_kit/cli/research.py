@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lalora_kit.base.threads import usable_cores
 from lalora_kit.cli.waiting import begin, loading_torch
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def claims(
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
     out = out or folder("claims", task)
-    begin(f"putting the paper's claims on trial on {task}: {seeds} seeds, {workers} processes, kept in {out}")
+    begin(
+        f"putting the paper's claims on trial on {task}: {seeds} seeds, {workers or usable_cores()} processes, kept in {out}"
+    )
     with loading_torch():
         from lalora_kit.trial.beside import run_beside
         from lalora_kit.trial.claim_runs import checked_rates, run_claims
@@ -139,7 +142,7 @@ def compare(
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
     out, targets = out or folder("compare", task), epsilon or [3.0]
     told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
-    begin(f"comparing {told}: {seeds} seeds, {workers} processes, kept in {out}")
+    begin(f"comparing {told}: {seeds} seeds, {workers or usable_cores()} processes, kept in {out}")
     with loading_torch():
         from lalora_kit.trial.beside import run_beside
         from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from lalora_kit.base import steps
+from lalora_kit.base.threads import usable_cores
 from lalora_kit.cli import train
 from lalora_kit.cli.waiting import loading
 
@@ -43,9 +44,9 @@ FIRST = {
     "train --resume run": "going on in run: training digits by rolora: no noise, 3 clients, 4 rounds",
     "train --resume nowhere": "going on in nowhere",
     "audit --method rolora --epsilon 2": "attacking the loop of rolora, which claims ε=2 at δ=0.001: 2000 trials",
-    "claims --out c": "putting the paper's claims on trial on digits: 5 seeds, 2 processes, kept in c",
+    "claims --out c": f"putting the paper's claims on trial on digits: 5 seeds, {usable_cores()} processes, kept in c",
     "compare la-lora rolora --epsilon 1 3": (
-        "comparing la-lora with rolora on digits at ε=1, 3: 5 seeds, 2 processes, kept in runs/compare"
+        f"comparing la-lora with rolora on digits at ε=1, 3: 5 seeds, {usable_cores()} processes, kept in runs/compare"
     ),
 }
 

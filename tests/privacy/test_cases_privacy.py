@@ -231,7 +231,7 @@ def test_p14_baselines_keep_no_secret_and_are_read_again(tmp_path):
     quick = replace(UNSEEDED, rounds=1, local_steps=1, sample_rate=0.01, clients=2)
     list(save_rounds(task, METHODS["head-only"], quick, run))
     first = yardsticks(open_run(run), run)
-    assert len(first) == 4 and not any(y.refused for y in first)
+    assert len(first) == 6 and not any(y.refused for y in first)
     assert secrets_below(run) == []
     told: list[str] = []
     assert yardsticks(open_run(run), run, told.append) == first

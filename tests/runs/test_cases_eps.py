@@ -83,14 +83,17 @@ def measured(tmp_path_factory):
 # ---- P5: everything counts -----------------------------------------------------------------------------------------
 
 
+NOISED = ("head-only", "linear", "alone-0000")  # baselines that cost a unit ε; of the sites, which share none, one
+
+
 def test_p5a_a_statement_after_baselines_says_that_one_has_no_noise(measured):
-    """In a line of its own, with what the noised ones cost alone: the run, head-only, and a site's own."""
+    """In a line of its own, with what the noised ones cost alone: the run, head-only, linear, and a site's own."""
     said = statement(measured)
     assert not said.private and said.epsilon == math.inf
     line = said.text.splitlines()[-1]
     assert line.startswith("Without noise:") and "/pooled" in line and "infinite" in line
     [home] = (measured / "baselines").iterdir()
-    rows = rows_of(*(p / "ledger.jsonl" for p in (measured, home / "head-only", home / "alone-0000")))
+    rows = rows_of(*(p / "ledger.jsonl" for p in (measured, *(home / name for name in NOISED))))
     assert said.noised == composed_epsilon(rows, DELTA) and f"ε = {said.noised:.4g} at δ = 0.001" in line
     assert said.to_json()["without_noise"] == line
 
@@ -143,7 +146,7 @@ def test_p5b_the_baselines_of_an_earlier_run_are_kept_and_counted(tmp_path, monk
     assert {path: path.read_bytes() for path in earlier} == earlier
     homes = [path.parent for path in (tmp_path / "baselines").rglob("head-only")]
     assert len(homes) == 2
-    ledgers = [tmp_path, *(home / name for home in homes for name in ("head-only", "alone-0000"))]
+    ledgers = [tmp_path, *(home / name for home in homes for name in NOISED)]
     by_hand = composed_epsilon(rows_of(*(place / "ledger.jsonl" for place in ledgers)), DELTA)
     assert statement(tmp_path).epsilon == by_hand == cost_of(tmp_path)["epsilon"]
     from lalora_kit.runs.spent import spent
@@ -223,7 +226,7 @@ def test_p5_of_sites_own_runs_a_unit_has_spent_one(measured):
     [home] = (measured / "baselines").iterdir()
     ledgers = [measured / "ledger.jsonl", *home.rglob("ledger.jsonl")]
     noised = [path for path in ledgers if path.parent.name != "pooled"]
-    assert len(noised) == 6
+    assert len(noised) == 7
     assert statement(measured).noised < composed_epsilon(rows_of(*noised), DELTA)
     (home / "sites.json").unlink()  # of an older kit: sites share no sample even so
     try:
