@@ -111,9 +111,8 @@ def claims(
 ) -> None:
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
     out = out or folder("claims", task)
-    begin(
-        f"putting the paper's claims on trial on {task}: {seeds} seeds, {workers or usable_cores()} processes, kept in {out}"
-    )
+    at_once = workers or usable_cores()
+    begin(f"putting the paper's claims on trial on {task}: {seeds} seeds, {at_once} processes, kept in {out}")
     with loading_torch():
         from lalora_kit.trial.beside import run_beside
         from lalora_kit.trial.claim_runs import checked_rates, run_claims
