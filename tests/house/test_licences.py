@@ -36,6 +36,8 @@ def test_the_entries_name_files_that_are_there():
     [
         ("lalora_kit/tasks/assets/pretrain.py", ("DejaVu", "STIX", "Computer Modern")),
         ("lalora_kit/tasks/embedded/digits.py", ("UCI", "scikit-learn")),
+        ("lalora_kit/tasks/embedded/mnist.py", ("LeCun", "Cortes", "Burges", "LICENSE-CC-BY-SA-3.0")),
+        ("lalora_kit/tasks/assets/fonts.py", ("Open Font License", "Debian", "FemkeKlaver")),
         ("lalora_kit/tasks/embedded/docstrings.py", ("Python Software", "PSF License")),
         ("lalora_kit/book/pages.py", ("plotly.js",)),
     ],
@@ -50,3 +52,5 @@ def test_the_licences_are_there_in_full():
     assert "Apache License" in apache and "9. Accepting Warranty" in apache
     assert text.startswith("Attribution 4.0 International")
     assert all(f"Section {number} -- " in text for number in range(1, 9))
+    alike = (ROOT / "LICENSE-CC-BY-SA-3.0").read_text(encoding="utf-8")
+    assert "Attribution-ShareAlike 3.0 Unported" in alike and "8. Miscellaneous" in alike
