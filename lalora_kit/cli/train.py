@@ -150,7 +150,9 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
             show(line, settings, as_json)
         if saved.ended:
             typer.echo(f"this run has ended: round {settings.rounds} was its last; more are a new run", err=as_json)
-        rounds = save_rounds(task, method, settings, resume, resume=True)
+        rounds = save_rounds(
+            task, method, settings, resume, resume=True, told=lambda line: show(line, settings, as_json)
+        )
     else:
         preset = given.pop("preset", None)
         if preset is not None:
@@ -169,14 +171,18 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
             settings = replace(settings, clients=len(task.owners))
         if preset is not None:
             task = replace(task, source={**task.source, "preset": preset})
-        rounds = save_rounds(task, method, settings, out) if out else federated_rounds(task, method, settings)
+        if out:
+            rounds = save_rounds(task, method, settings, out, told=lambda line: show(line, settings, as_json))
+        else:
+            rounds = federated_rounds(task, method, settings)
     if task.source.keys() & OWN:
         typer.echo(task.description, err=as_json)
     announce(task.unit, settings, as_json)
     if count_of(task):
         typer.echo(sentence(count_of(task)), err=as_json)
     for r in progress(rounds, settings, as_json):
-        show(r.to_json(), settings, as_json)
+        if not (out or resume):  # else it was told before its adapter was written
+            show(r.to_json(), settings, as_json)
     if not as_json and (out or resume):
         typer.echo(f"kept in {out or resume}")
 

@@ -20,8 +20,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
@@ -41,9 +42,11 @@ from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.heads.public import count_of
 
+Told = Callable[[dict[str, Any]], None]
+
 
 def save_rounds(
-    task: Task, method: Method, settings: Settings, directory: Path, *, resume: bool = False
+    task: Task, method: Method, settings: Settings, directory: Path, *, resume: bool = False, told: Told | None = None
 ) -> Iterator[Round]:
     """`federated_rounds` with everything kept in `directory` after each round.
 
@@ -53,6 +56,7 @@ def save_rounds(
         task, method, settings: as for `federated_rounds`.
         directory: made if need be.
         resume: go on from the newest good state of `directory` instead of starting anew.
+        told: called with each round's record once its state is on disk; its adapter, for which PEFT is loaded, comes then.
 
     Raises:
         ValueError: if another process writes there, it is a file, or the saved run is another one or has no ledger.
@@ -82,7 +86,7 @@ def save_rounds(
     except BaseException:
         lock.release()
         raise
-    return kept(rounds, task, method, settings, account, lock)
+    return kept(rounds, task, method, settings, account, lock, told)
 
 
 def locked(directory: Path) -> FileLock:
@@ -98,8 +102,9 @@ def locked(directory: Path) -> FileLock:
 
 
 def kept(
-    rounds: Iterator[Round], task: Task, method: Method, settings: Settings, account: Account, lock: FileLock
-) -> Iterator[Round]:
+    rounds: Iterator[Round], task: Task, method: Method, settings: Settings, account: Account, lock: FileLock,
+    told: Told | None,
+) -> Iterator[Round]:  # fmt: skip
     """Write each round down before handing it on; the lock goes when the loop ends, however it ends."""
     account.ledger.before = account.tell  # the cost first: a crash may leave too large an ε beside weights
     try:
@@ -107,7 +112,11 @@ def kept(
             record = r.to_json()
             write_state(account.directory, r.state, record, account.mark())
             append_line(account.directory / "rounds.jsonl", record)
-            write_adapter(account, task, Saved(dict(task.source), method, settings, r.state, [record]))
+            try:
+                if told is not None:
+                    told(record)
+            finally:  # whoever is told may fail, a reader who has left, say
+                write_adapter(account, task, Saved(dict(task.source), method, settings, r.state, [record]))
             if r.round == settings.rounds:
                 forget(account.directory)
             yield r
