@@ -56,7 +56,7 @@ def save_rounds(
         task, method, settings: as for `federated_rounds`.
         directory: made if need be.
         resume: go on from the newest good state of `directory` instead of starting anew.
-        told: called with each round's record once its state is on disk; its adapter, for which PEFT is loaded, comes then.
+        told: called with each round's record once its state is on disk; the adapter, for which PEFT is loaded, follows.
 
     Raises:
         ValueError: if another process writes there, it is a file, or the saved run is another one or has no ledger.
