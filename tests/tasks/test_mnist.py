@@ -1,4 +1,4 @@
-"""Data of task mnist: real digits, and a simulated camera that is the same everywhere."""
+"""Task mnist: real digits, a simulated camera that is the same everywhere, and a backbone that has its record."""
 
 import hashlib
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lalora_kit.tasks.assets import fonts
 from lalora_kit.tasks.embedded.camera import SHEET, SIDE, photograph, upright
 from lalora_kit.tasks.embedded.mnist import CHARACTERS, PRIVATE_SHOTS, PUBLIC_SHOTS, printed, splits, stored
 
@@ -86,3 +87,20 @@ def test_public_inputs_are_printed_and_in_the_same_view(both):
     assert torch.bincount(characters).tolist() == [len(characters) // len(CHARACTERS)] * len(CHARACTERS)
     gap = (public["x"].mean() - both[0].inputs["x"].mean()).abs()
     assert gap < 0.05, "the same light"
+
+
+def test_the_printed_sheets_are_drawn_again_where_the_fonts_are():
+    if not all(fonts.listing(name).is_file() for name in fonts.PACKAGES):
+        pytest.skip("the fonts are not installed here, which making the sheets alone needs")
+    assert np.array_equal(fonts.printed(), stored("printed.npz")["x"])
+
+
+def test_every_package_of_fonts_has_an_open_licence():
+    free = ("OFL-1.", "Apache-2.0", "CC-BY-SA-3.0")
+    for name, licence in fonts.PACKAGES.items():
+        assert licence.startswith(free) or ("GPL" in licence and "font exception" in licence), name
+
+
+def test_a_font_is_held_out_as_a_whole():
+    held = fonts.held_out(52 * 30).view(30, 52)
+    assert held.any(1).equal(held.all(1)) and held[:, 0].nonzero().flatten().tolist() == [7, 17, 27]

@@ -1,8 +1,7 @@
 """Printed characters from open fonts: the public side of task `mnist`, drawn once, where the fonts are installed.
 
-The fonts are Debian packages and matplotlib's own; the record beside the weights lists each with its licence. At run
-time none is needed: `printed.npz` holds what the task shows in public. Some of the fonts imitate handwriting; no digit
-is pretrained on.
+The fonts are Debian packages and matplotlib's own; `packages` lists each with its licence. At run time none is needed:
+`printed.npz` holds what the task shows in public. Some of the fonts imitate handwriting; no digit is pretrained on.
 """
 
 from __future__ import annotations

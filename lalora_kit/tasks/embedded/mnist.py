@@ -1,10 +1,9 @@
-"""Data of task `mnist`: real handwriting, photographed by a simulated camera, and print in the same view.
+"""Data of a task `mnist`: real handwriting, photographed by a simulated camera, and print in the same view.
 
 The private side is 10,000 digits of MNIST (LeCun, Cortes and Burges; CC BY-SA 3.0); that a camera took them askew and
 in poor light is made up here, once and for all (`lalora_kit.tasks.embedded.camera`). Every fifth is a public test
 image; who wrote a digit is not known, so one hand may be on both sides. The public side is printed letters and digits
-in the same view, by which features can be standardised. The task joins the list when its backbone has its weights, made
-by `lalora_kit.tasks.assets.pretrain_photographs`.
+of open fonts in the same view, by which features can be standardised.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from lalora_kit.tasks import Inputs, Split
 from lalora_kit.tasks.embedded.camera import photograph, upright
-from lalora_kit.tasks.embedded.swin_pico_32 import normalise
+from lalora_kit.tasks.embedded.digits import normalise
 
 #: The split is a fact of the task, not of a run: every fifth image of the file, from the fifth on, is for testing.
 FIFTH = 5
