@@ -109,12 +109,12 @@ def report(
         both = {
             **results.results(replace(run, account=account)).to_json(),
             "baselines": [y.to_json() for y in compared],
-            "standings": yardsticks.standings(found.method, found.overall, compared),
+            "standings": yardsticks.standings(run.saved.method, found.overall, compared),
         }
         typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
     else:
         typer.echo(yardsticks.text(found.unit, compared, total))
-        for sentence in yardsticks.standings(found.method, found.overall, compared):
+        for sentence in yardsticks.standings(run.saved.method, found.overall, compared):
             typer.echo(sentence)
 
 

@@ -20,7 +20,6 @@ app = typer.Typer(add_completion=False)
 
 #: Options that say what is learnt, not how.
 SOURCE = ("task", "images", "csv", "text", "label", "owner", "unit", "backbone", "public", "standardise")
-PLAIN = {"standardise": "no"}  # of a source
 PRIVACY, FEDERATION, ADAPTER, MACHINE = "Privacy", "Federation", "Adapter and optimiser", "Machine and output"
 OWN_DATA = "Your own data"
 
@@ -87,7 +86,7 @@ def train(
     for name in ("as_json", "out", "resume", "no_standardise"):
         given.pop(name, None)
     if no_standardise:
-        given |= PLAIN
+        given["standardise"] = "no"  # as a source says it
     if resume is not None and out is not None:
         raise ValueError(
             f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"

@@ -160,19 +160,22 @@ def trained(
     return Yardstick(name, site, scores(task.test.labels, guesses, classes), own, total.epsilon)
 
 
-def standings(method: str, overall: Scores, measured: list[Yardstick]) -> list[str]:
+def standings(method: Method, overall: Scores, measured: list[Yardstick]) -> list[str]:
     """A sentence for each baseline without an adapter that is ahead of the run, or level with it.
 
-    Level is what the number of test samples cannot tell apart: within two standard errors of the difference.
+    Level is what the number of test samples cannot tell apart: within two standard errors of the difference. A run
+    that trains no adapter itself is not said to have one, and not held against its own kind.
     """
-    said = []
+    said, adapts = [], method.trained_in(1, method.least_local_steps)
     for y in measured:
-        if y.name in BARE and y.overall is not None:
+        if y.name in BARE and y.overall is not None and (adapts or y.name != method.name):
             p, q, n = overall.accuracy, y.overall.accuracy, max(overall.samples, 1)
             lead, error = q - p, 2 * math.sqrt((p * (1 - p) + q * (1 - q)) / n)
             if lead > -error:
-                words = f"{y.name} ({shown(q)}) is {'ahead of' if lead > error else 'level with'} {method} ({shown(p)})"
-                said.append(f"{words}: here the adapter does not pay; one run, at the rates that it was given")
+                how = "ahead of" if lead > error else "level with"
+                words = f"{y.name} ({shown(q)}) is {how} {method.name} ({shown(p)})"
+                why = "here the adapter does not pay; " if adapts else ""
+                said.append(f"{words}: {why}one run, at the rates that it was given")
     return said
 
 

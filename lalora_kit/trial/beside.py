@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lalora_kit.base.files import dumps, write_atomically
+from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.trial.claims import Claim
 from lalora_kit.trial.effects import Effect, together
 from lalora_kit.trial.study import Cell, ensure, lines, made_with
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 HEAD_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
 RUNS, TABLE = "baselines.jsonl", "baselines.json"
-HEAD_ONLY, UNTRAINED = "head-only", "untrained"
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
+from lalora_kit.methods import METHODS
 from lalora_kit.runs.results import Scores
 from lalora_kit.runs.yardsticks import Yardstick, standings
 from lalora_kit.trial import beside as module
@@ -90,7 +92,10 @@ def test_a_report_says_where_the_adapter_does_not_pay():
         for name, accuracy in (("head-only", 0.40), ("linear", 0.52), ("linear-hog", 0.70), ("pooled, no privacy", 0.9))
     ]
     rows += [Yardstick("untrained", "", None, None, 0.0, "no guess")]
-    said = standings("la-lora", some, rows)
+    said = standings(METHODS["la-lora"], some, rows)
     assert [line.split(":")[0] for line in said] == [
         "linear (0.520) is level with la-lora (0.500)", "linear-hog (0.700) is ahead of la-lora (0.500)",
     ]  # fmt: skip
+    assert all("the adapter does not pay" in line for line in said)
+    head = standings(METHODS["head-only"], replace(some, accuracy=0.40), rows)
+    assert len(head) == 2 and not any("adapter" in line or line.startswith("head-only") for line in head)
