@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from lalora_kit.runs.usual import settings_for
@@ -115,8 +116,9 @@ def table(done: Done, seeds: Sequence[int] = SEEDS) -> str:
             for method in METHOD_NAMES:
                 means = {r: statistics.fmean(v) for r, v in line(done, method, epsilon, rank, seeds).items()}
                 if means:
-                    rows.append([f"{epsilon:g}", f"{rank}", method, *(f"{means[r]:.3f}" if r in means else "" for r in RATES),
-                                 f"{max(means.values()):.3f}", f"{holds_until(means):g}"])  # fmt: skip
+                    at = [f"{means[rate]:.3f}" if rate in means else "" for rate in RATES]
+                    ends = [f"{max(means.values()):.3f}", f"{holds_until(means):g}"]
+                    rows.append([f"{epsilon:g}", f"{rank}", method, *at, *ends])
         for name in BASELINES:
             cells = [baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed) for seed in seeds]
             values = [done[cell][-1] for cell in cells if cell in done]
@@ -138,10 +140,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FILE)
     options = parser.parse_args()
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    made = made_with(COMMAND, TASK)
-    ensure(tuning_cells(), made, options.out, options.workers)
-    ensure(baseline_cells(load(options.out), options.seeds), made, options.out, options.workers)
-    ensure(adapter_cells(options.seeds), made, options.out, options.workers)
+    run = partial(ensure, made=made_with(COMMAND, TASK), path=options.out, workers=options.workers, last=True)
+    run(tuning_cells())
+    run(baseline_cells(load(options.out), options.seeds))
+    run(adapter_cells(options.seeds))
     print(table(load(options.out), options.seeds))
 
 

@@ -27,6 +27,7 @@ STUDY = Study(
     tuning_seeds=dict.fromkeys(EPSILONS, TUNING),
     against=(HEAD_ONLY, *LINEAR_MODELS),
     reported=tuple(range(10)),
+    last=True,
 )
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Study:
 
     alone: a method that is also trained without noise by one client with all the data, with a grid of its own: the
     ceiling. Both of its parts are the adapter's rates. against: what each method's gain is told over. reported: seeds.
+    last: whether a run is tested at its end alone.
     """
 
     command: str
@@ -51,6 +52,7 @@ class Study:
     alone: tuple[str, tuple[float, ...]] | None = None
     against: tuple[str, ...] = (HEAD_ONLY,)
     reported: tuple[int, ...] = REPORTED_SEEDS
+    last: bool = False
 
     @property
     def usual(self) -> Settings:
@@ -108,7 +110,7 @@ class Study:
         self.results.parent.mkdir(parents=True, exist_ok=True)
 
         def run(wanted: list[Cell]) -> Done:
-            ensure(wanted, made, self.results, workers)
+            ensure(wanted, made, self.results, workers, last=self.last)
             return curves(self.results)
 
         heads: list[Row] = [
