@@ -31,6 +31,9 @@ SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11, 12)
 USUAL = settings_for(TASK)
 LOST = 0.1  # of accuracy, below a method's best: from there on it counts as broken down
 Done = dict[Cell, list[float]]
+Line = dict[float, list[float]]  # rate -> final accuracies, one a seed
+Lines = dict[tuple[float, int], dict[str, Line]]  # (ε, rank) -> method -> line
+Baselines = dict[float, dict[str, list[float]]]  # ε -> name -> final accuracies
 
 
 def adapter_cell(method: str, epsilon: float, rank: int, rate: float, seed: int) -> Cell:
@@ -80,7 +83,7 @@ def baseline_cells(done: Done, seeds: Iterable[int]) -> list[Cell]:
     ]
 
 
-def line(done: Done, method: str, epsilon: float, rank: int, seeds: Sequence[int] = SEEDS) -> dict[float, list[float]]:
+def line(done: Done, method: str, epsilon: float, rank: int, seeds: Sequence[int] = SEEDS) -> Line:
     """Final accuracies of the seeds that are done, by rate."""
     found = {
         rate: [done[cell][-1] for seed in seeds if (cell := adapter_cell(method, epsilon, rank, rate, seed)) in done]
@@ -125,6 +128,20 @@ def table(done: Done, seeds: Sequence[int] = SEEDS) -> str:
             if values:
                 rows.append([f"{epsilon:g}", "", name, *[""] * len(RATES), f"{statistics.fmean(values):.3f}", ""])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def pictures(done: Done, seeds: Sequence[int] = SEEDS) -> tuple[Lines, Baselines]:
+    """What `figures.collapse` draws: lines by ε, rank, method and rate, and the baselines by ε and name."""
+    places = [(epsilon, rank) for epsilon in EPSILONS for rank in RANKS]
+    lines = {at: {name: line(done, name, *at, seeds) for name in METHOD_NAMES} for at in places}
+    levels = {
+        epsilon: {
+            name: [done[baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed)][-1] for seed in seeds]
+            for name in BASELINES
+        }
+        for epsilon in EPSILONS
+    }
+    return lines, levels
 
 
 def load(path: Path = FILE) -> Done:

@@ -1,7 +1,7 @@
 """What an adapter gains on `mnist`, each side at its best rate: the margins in the backbone's record.
 
     python -m tests.benchmarks.photographs --epsilon 3      # some 110 runs, half a minute each on one core
-    python -m tests.benchmarks.photographs
+    python -m tests.benchmarks.photographs --write          # nothing new: the margins at ε = 3 into the record
 
 How rates are chosen: `tests/benchmarks/study.py`, by seeds 10 to 12, from one grid for adapters, heads and linear
 models; reported are seeds 0 to 9. Everything else is as usual on the task (`lalora_kit/runs/usual.py`). Grid, seeds and
@@ -10,13 +10,23 @@ the camera were fixed before the first reported run; the camera's k is chosen fo
 
 from __future__ import annotations
 
+import json
+import statistics
+import sys
 from pathlib import Path
+from typing import Any
 
-from tests.benchmarks.study import HEAD_ONLY, LINEAR_MODELS, Study
+from lalora_kit.base.files import dumps, write_atomically
+from lalora_kit.tasks.assets.letters.pretrain import RECORD
+from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.study import curves
+from tests.benchmarks.study import HEAD_ONLY, LINEAR_MODELS, Done, Row, Study
 
 GRID = (0.5, 1.0, 2.0, 4.0, 8.0)
 TUNING = (10, 11, 12)
 EPSILONS = ("3", "1", "8", "inf")
+ADAPTERS = ("dp-lora", "ffa-lora", "la-lora", "rolora")
+PLACE = Path(__file__).parents[2] / "lalora_kit" / "tasks" / "assets" / "letters" / RECORD
 
 STUDY = Study(
     command="python -m tests.benchmarks.photographs",
@@ -30,5 +40,36 @@ STUDY = Study(
     last=True,
 )
 
+
+def final(done: Done, method: str, epsilon: str, seeds: tuple[int, ...]) -> list[float]:
+    """Accuracies of a method at its best rate, seed by seed."""
+    row: Row = (method, epsilon, STUDY.usual.clients)
+    return [done[cell][-1] for cell in STUDY.cells(row, STUDY.best(row, done), seeds)]
+
+
+def best_adapter(done: Done, epsilon: str) -> str:
+    """The method that is best on the seeds that choose."""
+    return max(ADAPTERS, key=lambda name: statistics.fmean(final(done, name, epsilon, TUNING)))
+
+
+def margins(done: Done, epsilon: str = "3") -> dict[str, Any]:
+    """Points of the best adapter over each baseline, seed by seed, with the 95 % interval of their mean."""
+    best, seeds = best_adapter(done, epsilon), STUDY.reported
+    own = final(done, best, epsilon, seeds)
+    over = {}
+    for name in STUDY.against:
+        gained = effect_at([100 * (a - b) for a, b in zip(own, final(done, name, epsilon, seeds), strict=True)])
+        over[name] = {"points": round(gained.mean, 2), "from": round(gained.low, 2), "to": round(gained.high, 2)}
+    accuracy = {name: round(statistics.fmean(final(done, name, epsilon, seeds)), 4) for name in (*ADAPTERS, *over)}
+    return {"epsilon": float(epsilon), "seeds": list(seeds), "best adapter": best, "accuracy": accuracy, "over": over}
+
+
+def write() -> None:
+    """Put the margins of the kept runs into the record beside the weights."""
+    record = json.loads(PLACE.read_text(encoding="utf-8"))
+    record["margins"] = margins(curves(STUDY.results))
+    write_atomically(PLACE, dumps(record) + "\n")
+
+
 if __name__ == "__main__":
-    STUDY.main(__doc__)
+    write() if sys.argv[1:] == ["--write"] else STUDY.main(__doc__)
