@@ -30,6 +30,7 @@ from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.statement import statement
 from lalora_kit.settings import Settings
 from tests import faults
+from tests.engine.test_waits import TASKS, round_on
 from tests.privacy.test_by_client import Together, wild
 from tests.tiny import FAST, identical, linear_task, random_adapter
 
@@ -177,6 +178,11 @@ def test_a_step_spends_its_budgets_on_what_trains(kinds, chunk, persons, path):
         factors, head = release[:-heads].norm(), release[-heads:].norm()
         lengths = [1e-6 * math.sqrt(0.7), 1e-6 * math.sqrt(0.3)] if kinds else [0.0, 1e-6]
         assert [float(factors), float(head)] == pytest.approx(lengths, rel=2e-6)
+
+
+def test_a_round_on_a_device_waits_for_nothing_more(monkeypatch):
+    one, two = (round_on(TASKS["2 layers"](), 2, monkeypatch, clip_head_share=share) for share in (0.0, 0.5))
+    assert one == two
 
 
 @pytest.mark.parametrize("method", METHODS)
