@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lalora_kit.privacy import BudgetExceeded, Ledger
     from lalora_kit.records import Round, RunState
     from lalora_kit.runs.adapterfile import load_adapter
+    from lalora_kit.runs.usual import settings_for
     from lalora_kit.settings import Settings
     from lalora_kit.tasks import TASKS, Task, load_task
 
@@ -44,6 +45,7 @@ _HOME = {
     "federated_rounds": "federated",
     "load_adapter": "runs.adapterfile",
     "load_task": "tasks",
+    "settings_for": "runs.usual",
 }
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "federated_rounds",
     "load_adapter",
     "load_task",
+    "settings_for",
 ]
 
 

@@ -14,6 +14,7 @@ import typer
 from lalora_kit.base.files import read_object
 from lalora_kit.cli import own as cli_own
 from lalora_kit.cli.waiting import begin, loading, loading_torch
+from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -114,7 +115,13 @@ def intent(given: Mapping[str, Any], resume: Path | None) -> str:
         preset = find_preset(given["preset"])
         return f"preset {preset.name}: {in_words({'task': preset.task, **preset.settings, **given})}"
     names = {field.name for field in fields(Settings)}
-    return in_words({**Settings(**{name: given[name] for name in names & given.keys()}).to_json(), **given})
+    settings = settings_for(usual_of(given), **{name: given[name] for name in names & given.keys()})
+    return in_words({**settings.to_json(), **given})
+
+
+def usual_of(given: Mapping[str, Any]) -> str:
+    """The task whose usual settings hold where nothing is given: none on data of one's own, or on another backbone."""
+    return "" if given.keys() & {"images", "csv", "backbone"} else given.get("task", "digits")
 
 
 def in_words(values: Mapping[str, Any]) -> str:
@@ -164,7 +171,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         source = {name: given.pop(name) for name in SOURCE if name in given}
         if not source.keys() & {"task", *OWN}:
             source["task"] = "digits"
-        settings = Settings(**given)
+        settings = Settings(**given) if preset is not None else settings_for(usual_of(source), **given)
         with loading():
             task = load_source(source)
         if task.owners and "clients" not in given and source.keys() & OWN:

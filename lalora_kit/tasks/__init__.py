@@ -144,6 +144,14 @@ HUB = "lalora_kit.tasks.hub:load"
 
 #: name -> (module:function that loads it, one line for `lalora tasks`)
 TASKS: dict[str, tuple[str, str]] = {
+    "mnist": (
+        "lalora_kit.tasks.embedded.mnist:load",
+        "10,000 handwritten digits of MNIST, photographed by a simulated camera, on Swin-pico-32 (embedded)",
+    ),
+    "mnist-upright": (
+        "lalora_kit.tasks.embedded.mnist:load_upright",
+        "the same digits without the camera: what a head alone can do (embedded)",
+    ),
     "digits": (
         "lalora_kit.tasks.embedded.digits:load",
         "scikit-learn's 1,797 handwritten digits on Swin-pico (embedded: nothing to download)",

@@ -28,6 +28,7 @@ from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, blamed, content_of
 from lalora_kit.privacy.identity import computed
+from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ EVALUATED = 128  # test samples behind each probe
 
 @dataclass(frozen=True)
 class Cell:
-    """What a run varies; everything else is at the defaults. Infinite ε is written as null.
+    """What a run varies; everything else is as usual on its task. Infinite ε is written as null.
 
     `method` is a name of `METHODS` or of the controls, or `file.py:NAME` for a `Method` of one's own. The head's rate
     is written only where it is not the default.
@@ -58,10 +59,9 @@ class Cell:
     seed: int
     head_learning_rate: float = DEFAULTS.head_learning_rate
 
-    @property
-    def settings(self) -> Settings:
-        """The run's settings."""
-        return Settings(**{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE)})
+    def settings(self, task: str) -> Settings:
+        """The run's settings on a task, whose usual ones hold for all else."""
+        return settings_for(task, **{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE)})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
@@ -76,10 +76,10 @@ def find(method: str) -> Method:
     return CONTROLS.get(method) or find_method(method)
 
 
-def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any]:
+def train(run: Cell, task: str = "digits", probe: bool = False, last: bool = False) -> dict[str, Any]:
     """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core.
 
-    A linear model's name is that of a task of its own, which head-only trains.
+    A linear model's name is that of a task of its own, which head-only trains. With `last` the curve is its end alone.
     """
     import torch
 
@@ -91,7 +91,9 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
     started, linear = time.perf_counter(), linear_of(task, run.method)
     loaded, method = (load_task(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
     try:
-        records = list(federated_rounds(loaded, method, replace(run.settings, threads=1)))
+        settings = run.settings(task)
+        often = settings.rounds if last else settings.evaluate_every
+        records = list(federated_rounds(loaded, method, replace(settings, threads=1, evaluate_every=often)))
     except Exception as error:  # of its traceback, no more than a text leaves this process
         sentence = blamed(error)
         if sentence is None:
@@ -100,7 +102,7 @@ def train(run: Cell, task: str = "digits", probe: bool = False) -> dict[str, Any
     return {
         **run.to_json(),
         **({CONTENT: method.source["sha256"]} if method.source else {}),
-        "curve": [round(r.accuracy, 4) for r in records],
+        "curve": [round(r.accuracy, 4) for r in records if math.isfinite(r.accuracy)],
         "noise_multiplier": round(records[-1].noise_multiplier, 4),
         **(probes(loaded, records) if probe else {}),
         "seconds": round(time.perf_counter() - started, 1),
@@ -140,7 +142,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
 
-    quick = Settings(rounds=1, clients=1, epsilon=math.inf, seed=0)
+    usual, quick = settings_for(task), Settings(rounds=1, clients=1, epsilon=math.inf, seed=0)
     [first] = federated_rounds(load_task(task), METHODS["head-only"], quick)
     made = {
         "command": command,
@@ -149,7 +151,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
             for name, value in first.state.identity.items()
             if name in ("task", "data", "backbone", "trains") or name.startswith("notes.")
         },
-        "settings": {name: value for name, value in DEFAULTS.to_json().items() if name not in (*VARIED, "seed")},
+        "settings": {name: value for name, value in usual.to_json().items() if name not in (*VARIED, "seed")},
         "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
     }
@@ -182,11 +184,12 @@ def ensure(
     workers: int | None = None,
     *,
     probe: bool = False,
+    last: bool = False,
     report: Callable[[int, int], None] | None = None,
 ) -> None:
     """Run what is missing, keeping each result as it comes; `report(done, of)` follows it in place of a bar.
 
-    `workers` are processes of one thread each, by default as many as cores are granted.
+    `workers` are processes of one thread each, by default as many as cores are granted. `last`: test once, at the end.
 
     Raises:
         ValueError: if the file holds runs on another task or at other defaults.
@@ -202,7 +205,7 @@ def ensure(
     missing = [cell for cell in dict.fromkeys(wanted) if cell not in done]
     if missing and made["made"] not in {kept["made"] for kept in before}:
         append_line(path, made)
-    work = partial(train, task=made["task"]["task"], probe=probe)
+    work = partial(train, task=made["task"]["task"], probe=probe, last=last)
     with ProcessPoolExecutor(workers or usable_cores(), mp_context=multiprocessing.get_context("spawn")) as pool:
         jobs = [pool.submit(work, cell) for cell in missing]
         for count, job in enumerate(tqdm(as_completed(jobs), total=len(jobs), disable=not jobs or report is not None)):

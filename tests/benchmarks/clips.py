@@ -3,10 +3,10 @@
     python -m tests.benchmarks.clips --task mnist
     python -m tests.benchmarks.clips --task digits --seeds 10 --rounds 3
 
-ε and noise are the same either way (`lalora_kit.privacy.budgets`); what may differ is how much of a clipped gradient is
-left for the head once an adapter trains beside it. All methods have the same grid of rates, and no rate is chosen: the
-table has every cell, and the difference is taken seed by seed at the same rates. A method without an adapter is the
-same run either way, and is trained once.
+Everything else is what is usual on the task. ε and noise are the same either way (`lalora_kit.privacy.budgets`); what
+may differ is how much of a clipped gradient is left for the head once an adapter trains beside it. All methods have the
+same grid of rates, and no rate is chosen: the table has every cell, and the difference is taken seed by seed at the
+same rates. A method without an adapter is the same run either way, and is trained once.
 
 Each run is appended to a JSON-lines file as soon as it ends, with what it was made with; a second call goes on.
 """
@@ -28,11 +28,12 @@ from typing import Any
 from lalora_kit.base.files import append_line, digest, read_lines
 from lalora_kit.base.threads import usable_cores
 from lalora_kit.methods import METHODS
-from lalora_kit.settings import Settings
+from lalora_kit.runs.usual import settings_for
 from lalora_kit.trial.study import made_with
 
 METHOD_NAMES = ("head-only", "dp-lora", "la-lora", "ffa-lora", "rolora")
 JOINT, APART = 0.0, 0.5
+SIZES = ("rounds", "local_steps", "clients", "rank")
 RESULTS = Path(__file__).parent / "results" / "clips.jsonl"
 SEEDS = (10, 11, 12)  # those that choose; a default is a choice, and the reported ones must not have made it
 Line = dict[str, Any]
@@ -74,7 +75,7 @@ def train(run: Line) -> Line:
     torch.set_num_threads(1)
     started = time.perf_counter()
     changed = {name: value for name, value in run.items() if name not in ("task", "method") and value is not None}
-    settings = Settings(**{"epsilon": math.inf, **changed}, threads=1)
+    settings = settings_for(run["task"], **{"epsilon": math.inf, **changed}, threads=1)
     records = list(federated_rounds(loaded(run["task"]), METHODS[run["method"]], settings))
     return {
         **run,
@@ -155,20 +156,22 @@ def error(points: Sequence[float]) -> str:
 
 def main() -> None:
     """Train what is missing, and print the table."""
-    default = Settings()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="digits", help="any of `lalora tasks`")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHOD_NAMES))
     parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0, 3.0])
     parser.add_argument("--rates", nargs="+", type=float, default=[1.0, 4.0], help="of the adapter")
-    parser.add_argument("--head-rates", nargs="+", type=float, default=[default.head_learning_rate])
+    parser.add_argument("--head-rates", nargs="+", type=float, help="default: the task's usual one")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
-    for name in ("rounds", "local_steps", "clients", "rank"):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(default, name))
+    for name in SIZES:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the task's usual number")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--workers", type=int, default=usable_cores())
     asked = parser.parse_args()
-    fixed = {name: getattr(asked, name) for name in ("task", "rounds", "local_steps", "clients", "rank")}
+    given = {name: getattr(asked, name) for name in SIZES if getattr(asked, name) is not None}
+    usual = settings_for(asked.task, **given)
+    asked.head_rates = asked.head_rates or [usual.head_learning_rate]
+    fixed = {"task": asked.task, **{name: getattr(usual, name) for name in (*SIZES, "sample_rate")}}
     wanted = [
         cell(fixed, method, epsilon, rates, share, seed)
         for seed, epsilon, method in product(asked.seeds, asked.epsilon, asked.methods)

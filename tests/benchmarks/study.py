@@ -1,9 +1,9 @@
 """A table of accuracy: per ε the rates are chosen on some seeds, what is reported are others.
 
-Per ε the head's rate is the one that is best for `head-only`, and is the same for all; the adapter's rate is each
-method's own best of one grid. Both are chosen by the mean over the tuning seeds; what is reported is the chosen cell
-on seeds that chose nothing. Choosing on private accuracy would cost budget in a real deployment; here the test set is
-public and the runs are a simulation.
+Per ε the head's rate is the one that is best for `head-only`, and is the same for all that have an adapter; a linear
+model has a rate of its own, from the same grid. The adapter's rate is each method's own best of one grid. Both are
+chosen by the mean over the tuning seeds; what is reported is the chosen cell on seeds that chose nothing. Choosing on
+private accuracy would cost budget in a real deployment; here the test set is public and the runs are a simulation.
 
 Each run is appended to a JSON-lines file as soon as it ends; a second call goes on.
 """
@@ -19,10 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lalora_kit.base.threads import usable_cores
-from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, made_with
+from lalora_kit.runs.usual import settings_for
+from lalora_kit.settings import Settings
+from lalora_kit.trial.study import Cell, curves, ensure, made_with
 
 METHOD_NAMES = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
 HEAD_ONLY = "head-only"
+LINEAR_MODELS = ("linear", "linear-hog")
+NO_ADAPTER = (HEAD_ONLY, *LINEAR_MODELS)
 REPORTED_SEEDS = (0, 1, 2, 3, 4)
 Row = tuple[str, str, int]  # method, epsilon, clients
 Rates = tuple[float, float]  # of the adapter, of the head
@@ -35,7 +39,8 @@ class Study:
     """What a table is of: a task, the grids by ε, the seeds that choose, and where the runs are kept.
 
     alone: a method that is also trained without noise by one client with all the data, with a grid of its own: the
-    ceiling. Both of its parts are the adapter's rates.
+    ceiling. Both of its parts are the adapter's rates. against: what each method's gain is told over. reported: seeds.
+    last: whether a run is tested at its end alone.
     """
 
     command: str
@@ -45,6 +50,14 @@ class Study:
     head_rates: Grids
     tuning_seeds: Mapping[str, tuple[int, ...]]
     alone: tuple[str, tuple[float, ...]] | None = None
+    against: tuple[str, ...] = (HEAD_ONLY,)
+    reported: tuple[int, ...] = REPORTED_SEEDS
+    last: bool = False
+
+    @property
+    def usual(self) -> Settings:
+        """What does not vary."""
+        return settings_for(self.task)
 
     @property
     def ceiling(self) -> Row | None:
@@ -55,17 +68,17 @@ class Study:
         """A row at its two rates, by default on the tuning seeds; everything else at the defaults."""
         method, epsilon, clients = row
         seeds = self.tuning_seeds[epsilon] if seeds is None else seeds
-        return [Cell(method, rates[0], float(epsilon), DEFAULTS.rank, clients, seed, rates[1]) for seed in seeds]
+        return [Cell(method, rates[0], float(epsilon), self.usual.rank, clients, seed, rates[1]) for seed in seeds]
 
     def grid(self, row: Row, done: Done) -> list[Rates]:
         """The same adapter rates for every method, at the head's rate that is best for head-only.
 
-        The adapter's rate means nothing to head-only; it stands at the default there.
+        The adapter's rate means nothing where there is none; it stands at the usual one there.
         """
         method, epsilon, _ = row
-        if method == HEAD_ONLY:
-            return [(DEFAULTS.learning_rate, head) for head in self.head_rates[epsilon]]
-        _, head = self.best((HEAD_ONLY, epsilon, DEFAULTS.clients), done)
+        if method in NO_ADAPTER:
+            return [(self.usual.learning_rate, head) for head in self.head_rates[epsilon]]
+        _, head = self.best((HEAD_ONLY, epsilon, self.usual.clients), done)
         rates = self.alone[1] if self.alone and row == self.ceiling else self.rates[epsilon]
         return [(rate, head) for rate in rates]
 
@@ -85,9 +98,9 @@ class Study:
         values = [done[cell][-1] for cell in self.cells(row, chosen, seeds)]
         return f"{statistics.fmean(values):.3f} ± {statistics.stdev(values):.3f} ({chosen[0]:g}, {chosen[1]:g})"
 
-    def gain(self, row: Row, done: Done, seeds: tuple[int, ...]) -> str:
-        """A method less head-only, seed by seed, in points, and its standard error."""
-        sides = [self.cells(side, self.best(side, done), seeds) for side in (row, (HEAD_ONLY, *row[1:]))]
+    def gain(self, row: Row, other: str, done: Done, seeds: tuple[int, ...]) -> str:
+        """A method less another, seed by seed, in points, and its standard error."""
+        sides = [self.cells(side, self.best(side, done), seeds) for side in (row, (other, *row[1:]))]
         points = [100 * (done[one][-1] - done[other][-1]) for one, other in zip(*sides, strict=True)]
         return f"{statistics.fmean(points):+.1f} ({statistics.stdev(points) / math.sqrt(len(points)):.1f})"
 
@@ -97,19 +110,22 @@ class Study:
         self.results.parent.mkdir(parents=True, exist_ok=True)
 
         def run(wanted: list[Cell]) -> Done:
-            ensure(wanted, made, self.results, workers)
+            ensure(wanted, made, self.results, workers, last=self.last)
             return curves(self.results)
 
-        heads: list[Row] = [(HEAD_ONLY, epsilon, DEFAULTS.clients) for epsilon in epsilons]
+        heads: list[Row] = [
+            (m, e, self.usual.clients) for e in epsilons for m in dict.fromkeys([HEAD_ONLY, *self.against])
+        ]
         done = run([cell for row in heads for rates in self.grid(row, {}) for cell in self.cells(row, rates)])
-        rows = heads + [(m, e, DEFAULTS.clients) for e in epsilons for m in methods if m != HEAD_ONLY]
+        rows = heads + [(m, e, self.usual.clients) for e in epsilons for m in methods if m not in NO_ADAPTER]
         rows += [self.ceiling] if self.ceiling else []
         done = run([cell for row in rows for rates in self.grid(row, done) for cell in self.cells(row, rates)])
         return run([cell for row in rows for cell in self.cells(row, self.best(row, done), seeds)])
 
     def report(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], done: Done) -> str:
         """The table in Markdown, the gains over head-only, and which best rates lie at an end of their grid."""
-        rows = {method: [(method, epsilon, DEFAULTS.clients) for epsilon in epsilons] for method in methods}
+        names = dict.fromkeys([*methods, *self.against])
+        rows = {method: [(method, epsilon, self.usual.clients) for epsilon in epsilons] for method in names}
 
         def line(name: str, entries: list[str]) -> str:
             return f"| {name} | {' | '.join(entries)} |"
@@ -121,13 +137,14 @@ class Study:
             "|---" * (len(epsilons) + 1) + "|",
             *(line(method, [self.shown(row, done, seeds) for row in own]) for method, own in rows.items()),
             *(
-                line(f"{method} less {HEAD_ONLY}", [self.gain(row, done, seeds) for row in own])
+                line(f"{method} less {other}", [self.gain(row, other, done, seeds) for row in own])
                 for method, own in rows.items()
-                if method != HEAD_ONLY
+                for other in self.against
+                if method not in NO_ADAPTER
             ),
             f"mean ± standard deviation over seeds {seeds}; in brackets the rates of adapter and head",
             f"seeds that chose the rates: {chose}",
-            f"less {HEAD_ONLY}: points, seed by seed, and in brackets their standard error",
+            "less another: points, seed by seed, and in brackets their standard error",
             f"best rate at an end of its grid: {', '.join(named) or 'none'}",
         ]
         if self.ceiling:
@@ -140,7 +157,7 @@ class Study:
         parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--epsilon", nargs="+", choices=list(self.rates), default=list(self.rates))
         parser.add_argument("--methods", nargs="+", choices=METHOD_NAMES, default=list(METHOD_NAMES))
-        parser.add_argument("--reported-seeds", nargs="+", type=int, default=list(REPORTED_SEEDS))
+        parser.add_argument("--reported-seeds", nargs="+", type=int, default=list(self.reported))
         parser.add_argument("--workers", type=int, default=usable_cores())
         options = parser.parse_args()
         seeds = tuple(options.reported_seeds)

@@ -37,7 +37,7 @@ def test_the_entries_name_files_that_are_there():
         ("lalora_kit/tasks/assets/pretrain.py", ("DejaVu", "STIX", "Computer Modern")),
         ("lalora_kit/tasks/embedded/digits.py", ("UCI", "scikit-learn")),
         ("lalora_kit/tasks/embedded/mnist.py", ("LeCun", "Cortes", "Burges", "LICENSE-CC-BY-SA-3.0")),
-        ("lalora_kit/tasks/assets/fonts.py", ("Open Font License", "Debian", "FemkeKlaver")),
+        ("lalora_kit/tasks/assets/letters/fonts.py", ("Open Font License", "Debian", "FemkeKlaver")),
         ("lalora_kit/tasks/embedded/docstrings.py", ("Python Software", "PSF License")),
         ("lalora_kit/book/pages.py", ("plotly.js",)),
     ],

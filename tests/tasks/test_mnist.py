@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lalora_kit.tasks.assets import fonts
+from lalora_kit.tasks.assets.letters import fonts
 from lalora_kit.tasks.embedded.camera import SHEET, SIDE, photograph, upright
 from lalora_kit.tasks.embedded.mnist import CHARACTERS, PRIVATE_SHOTS, PUBLIC_SHOTS, printed, splits, stored
 

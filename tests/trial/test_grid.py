@@ -3,12 +3,14 @@
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from lalora_kit import federated
 from lalora_kit.methods import METHODS
+from lalora_kit.runs.usual import settings_for
 from lalora_kit.trial import grid
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.study import Cell
@@ -47,7 +49,7 @@ def test_a_series_names_the_run_behind_a_point():
 
 
 def test_settings_of_a_cell_are_the_defaults_but_for_what_it_varies():
-    assert Cell("rolora", 2.0, 1.0, 16, 2, 4).settings == replace(
+    assert Cell("rolora", 2.0, 1.0, 16, 2, 4).settings("digits") == replace(
         grid.DEFAULTS, learning_rate=2.0, epsilon=1.0, rank=16, clients=2, seed=4
     )
 
@@ -55,7 +57,8 @@ def test_settings_of_a_cell_are_the_defaults_but_for_what_it_varies():
 def test_the_head_s_rate_is_written_where_it_is_not_the_default(inline, tmp_path):
     path, other = tmp_path / "grid.jsonl", replace(FIRST, head_learning_rate=2.0)
     trials.ensure([FIRST, other], MADE, path, 1)
-    assert inline == [FIRST, other] and other.settings == replace(FIRST.settings, head_learning_rate=2.0)
+    assert inline == [FIRST, other]
+    assert other.settings("digits") == replace(FIRST.settings("digits"), head_learning_rate=2.0)
     written = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line.get(trials.HEAD_RATE) for line in written if "curve" in line] == [None, 2.0]
     assert trials.curves(path).keys() == {FIRST, other}
@@ -98,8 +101,7 @@ def test_a_method_of_ones_own_is_found_by_its_file(tmp_path):
 
 
 def test_one_run_and_what_it_was_made_with(monkeypatch):
-    monkeypatch.setattr(trials, "DEFAULTS", replace(trials.DEFAULTS, rounds=1, local_steps=2))
-    monkeypatch.setattr(Cell, "settings", property(lambda c: replace(trials.DEFAULTS, seed=c.seed, rank=c.rank)))
+    monkeypatch.setattr(trials, "settings_for", partial(settings_for, rounds=1, local_steps=2))
     result = trials.train(replace(FIRST, rank=1), probe=True)
     assert len(result["curve"]) == 1 and result["rank"] == 1 and result["noise_multiplier"] > 0
     assert -1 <= result["coupling"] <= 1 and result["lambda_weights"] > 0 and result["moved"] > 0

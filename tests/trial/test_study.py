@@ -74,3 +74,13 @@ def test_the_readmes_table_is_what_the_kept_runs_say(kept):
     lines = [line.replace(f" less {HEAD_ONLY} |", " |") for line in told.splitlines() if line.startswith("| ")]
     assert len(lines) == 2 * len(METHOD_NAMES)
     assert [line for line in lines if line not in README] == []
+
+
+def test_a_linear_model_has_a_rate_of_its_own_and_a_gain_is_told_over_each_baseline(monkeypatch, tmp_path):
+    best = {"head-only": 1.0, "linear": 0.5}
+    free_runs(monkeypatch, lambda c: {"curve": [0.5 - 0.1 * (best.get(c.method, 1.0) != c.head_learning_rate)]})
+    made = study(tmp_path, task="mnist", against=(HEAD_ONLY, "linear"))
+    done = made.finished(["3"], ["dp-lora"], (0, 1), workers=1)
+    assert {cell.clients for cell in done} == {4}, "as is usual on the task"
+    told = made.report(["3"], ["dp-lora"], (0, 1), done)
+    assert "| linear | 0.500 ± 0.000 (2, 0.5) |" in told and "| dp-lora less linear | +0.0 (0.0) |" in told

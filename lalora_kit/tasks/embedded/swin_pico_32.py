@@ -1,0 +1,55 @@
+"""Swin-pico-32, the backbone of task `mnist`: timm's own Swin for 32×32 grey pixels, 0.37 million parameters.
+
+It was pretrained on printed letters that lie upright in even light (`lalora_kit.tasks.assets.letters.pretrain`). How a
+camera sees a sheet is left for the adapter to learn: a backbone that has seen photographs needs no adapter.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+
+from safetensors.torch import load_file
+from torch import nn
+
+from lalora_kit.base.steps import step
+from lalora_kit.tasks.embedded.camera import SIDE
+
+WEIGHTS = "swin_pico_32.safetensors"
+WIDTH = 64
+TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+
+
+def build(classes: int) -> nn.Module:
+    """8×8 patches of 4×4 pixels in four windows, then 4×4 in one; two blocks each; no dropout."""
+    from timm.models.swin_transformer import SwinTransformer
+
+    return SwinTransformer(
+        img_size=SIDE,
+        patch_size=4,
+        in_chans=1,
+        num_classes=classes,
+        embed_dim=WIDTH,
+        depths=(2, 2),
+        num_heads=(WIDTH // 16, WIDTH // 8),
+        window_size=4,
+        mlp_ratio=2.0,
+        drop_path_rate=0.0,
+    )
+
+
+@step("loading the backbone")
+def backbone(classes: int) -> nn.Module:
+    """The shipped Swin-pico-32 with a fresh head of zeros for `classes` classes."""
+    model = build(classes)
+    with as_file(files("lalora_kit.tasks.assets.letters") / WEIGHTS) as path:
+        missing = model.load_state_dict(load_file(path), strict=False)
+    assert set(missing.missing_keys) == {"head.fc.weight", "head.fc.bias"}, missing
+    assert not missing.unexpected_keys, missing
+    for parameter in model.get_submodule("head.fc").parameters():
+        nn.init.zeros_(parameter)
+    return model
+
+
+def targets_of(model: nn.Module) -> tuple[str, ...]:
+    """Where LoRA goes: the four linear layers of every block."""
+    return tuple(name for name, _ in model.named_modules() if name.endswith(TARGETS))

@@ -1,0 +1,151 @@
+"""What the paper's effect depends on: accuracy against the adapter's rate, where each method breaks down.
+
+    python -m lalora_kit.trial.rates                    # all of it: some 250 runs, most half a minute on one core
+    python -m lalora_kit.trial.rates --seeds 0          # a first look
+
+LA-LoRA, DP-LoRA and what lies between them (alternation without the filter, the filter without alternation), at ε = 1
+and 3, rank 4 and 16, on `mnist`; beside them the baselines, each at its best rate on other seeds. A second call goes on
+where the first one stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from lalora_kit.runs.usual import settings_for
+from lalora_kit.trial.study import Cell, curves, ensure, made_with
+
+TASK = "mnist"
+FILE = Path(__file__).parent / "kept" / "rates" / f"{TASK}.jsonl"
+COMMAND = "python -m lalora_kit.trial.rates"
+METHOD_NAMES = ("la-lora", "la-lora-nofilter", "dp-lora-filter", "dp-lora")
+BASELINES = ("head-only", "linear", "linear-hog")
+RATES = (1.0, 2.0, 4.0, 8.0, 16.0)
+HEAD_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
+EPSILONS, RANKS = (1.0, 3.0), (4, 16)
+SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11, 12)
+USUAL = settings_for(TASK)
+LOST = 0.1  # of accuracy, below a method's best: from there on it counts as broken down
+Done = dict[Cell, list[float]]
+
+
+def adapter_cell(method: str, epsilon: float, rank: int, rate: float, seed: int) -> Cell:
+    """One point of a method's line."""
+    return Cell(method, rate, epsilon, rank, USUAL.clients, seed, USUAL.head_learning_rate)
+
+
+def baseline_cell(name: str, epsilon: float, rate: float, seed: int) -> Cell:
+    """A run without an adapter; `rate` is its head's."""
+    return Cell(name, USUAL.learning_rate, epsilon, USUAL.rank, USUAL.clients, seed, rate)
+
+
+def adapter_cells(seeds: Iterable[int]) -> list[Cell]:
+    """Every point of every line, seed by seed."""
+    return [
+        adapter_cell(method, epsilon, rank, rate, seed)
+        for seed in seeds
+        for epsilon in EPSILONS
+        for rank in RANKS
+        for rate in RATES
+        for method in METHOD_NAMES
+    ]
+
+
+def tuning_cells() -> list[Cell]:
+    """The runs that choose a baseline's rate."""
+    return [baseline_cell(n, e, rate, seed) for n in BASELINES for e in EPSILONS for rate in HEAD_RATES
+            for seed in TUNING_SEEDS]  # fmt: skip
+
+
+def baseline_rate(done: Done, name: str, epsilon: float) -> float:
+    """The rate with the highest mean accuracy over the tuning seeds."""
+
+    def mean(rate: float) -> float:
+        return statistics.fmean(done[baseline_cell(name, epsilon, rate, seed)][-1] for seed in TUNING_SEEDS)
+
+    return max(HEAD_RATES, key=mean)
+
+
+def baseline_cells(done: Done, seeds: Iterable[int]) -> list[Cell]:
+    """The baselines' reported runs."""
+    return [
+        baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed)
+        for name in BASELINES
+        for epsilon in EPSILONS
+        for seed in seeds
+    ]
+
+
+def line(done: Done, method: str, epsilon: float, rank: int, seeds: Sequence[int] = SEEDS) -> dict[float, list[float]]:
+    """Final accuracies of the seeds that are done, by rate."""
+    found = {
+        rate: [done[cell][-1] for seed in seeds if (cell := adapter_cell(method, epsilon, rank, rate, seed)) in done]
+        for rate in RATES
+    }
+    return {rate: values for rate, values in found.items() if values}
+
+
+def holds_until(means: dict[float, float]) -> float:
+    """The largest rate up to which a method has lost less than `LOST` of its best, from its best rate on.
+
+    >>> holds_until({1.0: 0.7, 2.0: 0.8, 4.0: 0.75, 8.0: 0.3})
+    4.0
+    """
+    best = max(means, key=lambda rate: means[rate])
+    kept = best
+    for rate in sorted(rate for rate in means if rate > best):
+        if means[rate] < means[best] - LOST:
+            break
+        kept = rate
+    return kept
+
+
+def table(done: Done, seeds: Sequence[int] = SEEDS) -> str:
+    """In Markdown: mean accuracy at each rate, the best, and until which rate a method holds; then the baselines.
+
+    The best of a line is chosen on the seeds that it is told of, which flatters each method alike.
+    """
+    head = ["ε", "rank", "method", *(f"rate {rate:g}" for rate in RATES), "best", "holds until"]
+    rows = [head, ["---"] * len(head)]
+    for epsilon in EPSILONS:
+        for rank in RANKS:
+            for method in METHOD_NAMES:
+                means = {r: statistics.fmean(v) for r, v in line(done, method, epsilon, rank, seeds).items()}
+                if means:
+                    at = [f"{means[rate]:.3f}" if rate in means else "" for rate in RATES]
+                    ends = [f"{max(means.values()):.3f}", f"{holds_until(means):g}"]
+                    rows.append([f"{epsilon:g}", f"{rank}", method, *at, *ends])
+        for name in BASELINES:
+            cells = [baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed) for seed in seeds]
+            values = [done[cell][-1] for cell in cells if cell in done]
+            if values:
+                rows.append([f"{epsilon:g}", "", name, *[""] * len(RATES), f"{statistics.fmean(values):.3f}", ""])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def load(path: Path = FILE) -> Done:
+    """Accuracy after each round, of every run that is done."""
+    return curves(path)
+
+
+def main() -> None:
+    """Run what is missing, then print the table."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Accuracy against the adapter's rate.")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--workers", type=int, help="Processes; by default one a core.")
+    parser.add_argument("--out", type=Path, default=FILE)
+    options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    run = partial(ensure, made=made_with(COMMAND, TASK), path=options.out, workers=options.workers, last=True)
+    run(tuning_cells())
+    run(baseline_cells(load(options.out), options.seeds))
+    run(adapter_cells(options.seeds))
+    print(table(load(options.out), options.seeds))
+
+
+if __name__ == "__main__":
+    main()
