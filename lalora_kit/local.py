@@ -18,6 +18,7 @@ from lalora_kit.methods import Method
 from lalora_kit.methods.projection import projected
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
+from lalora_kit.privacy.budgets import clip_of
 from lalora_kit.privacy.byclient import clipped_by_client
 from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import Teaching
@@ -62,18 +63,19 @@ def private_step(
         feed = Feed(data, engine.device)
         [data] = feed.coming([drawn(plan, feed, t, k)])
     clients, there = plan.schedule[t - 1], data.there
+    clip = clip_of(plan.clip_norm, plan.clip_head_share, active)
     given = local, active, data.batch.inputs, data.batch.labels, there.owner
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
     parts: Iterator[tuple[Tensor, Tensor]]
     if copies_cost(plan.start) and not len(there.units):  # persons are added up sample by sample
-        parts = clipped_by_client(engine, *given, plan.clip_norm, *data.widths)
+        parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:
         chunks = engine.gradients(*given, *data.widths)
         if len(there.units):
             chunks = summed_by_unit(chunks, data.here.units, there.units)
-        parts = (clipped_sum(gradients, part, len(clients), plan.clip_norm) for part, gradients in chunks)
+        parts = (clipped_sum(gradients, part, len(clients), clip) for part, gradients in chunks)
     for part_sums, part_norms in parts:
         sums += part_sums
         norms.append(part_norms)

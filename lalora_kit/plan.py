@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lalora_kit.base.machine import check_device
+from lalora_kit.base.files import digest
+from lalora_kit.base.machine import check_device, device_name
 from lalora_kit.base.threads import threads_for, torch_threads
 from lalora_kit.engine.adapters import Adapter, create
 from lalora_kit.engine.limits import check_fits, check_rank, check_steps
@@ -23,8 +24,6 @@ from lalora_kit.privacy import Ledger, Release, Streams
 from lalora_kit.privacy.calibration import calibrate, draw_schedule, sampling_rates
 from lalora_kit.privacy.identity import (
     computed_by,
-    device_name,
-    digest,
     identity_of,
     machine_of,
     moved,
@@ -64,6 +63,7 @@ class Plan:
 
     task: str
     clip_norm: float
+    clip_head_share: float
     local_steps: int
     shards: Shards
     units: Shards
@@ -181,6 +181,7 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     return Plan(
         task=task.name,
         clip_norm=settings.clip_norm,
+        clip_head_share=settings.clip_head_share,
         local_steps=settings.local_steps,
         shards=shards,
         units=units,
@@ -209,7 +210,7 @@ def chosen_chunk(
     if settings.max_samples is not None:
         return settings.max_samples
     device = torch.device(settings.device)
-    if state is not None and state.machine.get("device") == device_name(device):
+    if state is not None and state.machine.get("device") == device_name(settings.device):
         before = state.machine.get("max_samples", "None")
         return int(before) if before.isdecimal() else None
     return chunk_for(task, adapter, device, sorted(batches)[-settings.participants :])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
+from lalora_kit.base.files import finite_or_null
 from lalora_kit.engine.adapters import Adapter
 
 SEED_KNOWN = "seed known: reproducible, not private"
@@ -22,7 +23,7 @@ NO_NOISE = "epsilon=inf: no noise is added, not private"
 class Teaching:
     """Not private: read from the data without noise, for a lesson only. Means over a round's clients and steps.
 
-    clip_fraction: share of drawn samples whose gradient was longer than C (NaN if none was drawn).
+    clip_fraction: share of drawn samples that were clipped, in any part that has a budget (NaN if none was drawn).
     signal_to_noise: norm of the clipped mean over the expected norm of its noise (infinite without noise).
     batch: realised samples a client drew in a step.
     """
@@ -117,22 +118,3 @@ WRITTEN: dict[str, type | tuple[type, ...]] = {
     "seconds": float,
     "caution": str,
 }
-
-
-def is_record(value: object) -> bool:
-    """Whether `value` has the form of `Round.to_json`; what it says is not judged."""
-    return isinstance(value, dict) and all(
-        name in value and isinstance(value[name], kind) and not isinstance(value[name], bool)
-        for name, kind in WRITTEN.items()
-    )
-
-
-def finite_or_null(value: Any) -> Any:
-    """Plain JSON: tuples become lists, and a number that is not finite becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): finite_or_null(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [finite_or_null(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

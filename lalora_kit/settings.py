@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lalora_kit.base.checks import counting, number, positive, require, shown
+from lalora_kit.base.checks import counting, fraction, number, one_of, positive, require, shown
 
 EPSILON_FLOOR = 0.03  # below it the accountants' own resolution decides, not the noise
 EPSILON_CEILING = 1e6
 MOST_STEPS = 100_000  # private steps of one client
 OPTIMIZERS = ("sgd", "adamw")
 PRECISIONS = ("fp32", "bf16")
+DEFAULT_SAMPLE_RATE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class Settings:
         epsilon: target ε of the whole run; `math.inf` switches the noise off (not private).
         delta: target δ, below one over a client's number of samples.
         clip_norm: L2 norm C to which each sample's gradient, over all active tensors at once, is clipped.
+        clip_head_share: share of C² that is the head's own, the rest the adapter's: each is clipped to its part by
+            itself. 0 clips both at once. A step that trains no factor leaves all of C to the head.
         sample_rate: probability q that a sample is drawn in a local step, the same for every client.
         batch_size: expected samples a client draws in a step, in place of `sample_rate`: q_i = batch_size / n_i.
 
@@ -64,6 +67,7 @@ class Settings:
     epsilon: float = 3.0
     delta: float = 1e-5
     clip_norm: float = 1.0
+    clip_head_share: float = 0.0
     rank: int = 4
     alpha: float | None = None
     clients: int = 8
@@ -132,10 +136,7 @@ class Settings:
             raise ValueError(f"settings hold unknown names {names}; they were written by another version")
         if values.get("epsilon", 0) is None:
             values["epsilon"] = math.inf
-        return cls(**values)
-
-
-DEFAULT_SAMPLE_RATE = 0.1
+        return cls(**{"clip_head_share": 0.0, **values})  # runs from before it was there had one clip
 
 
 def check_privacy(s: Settings) -> None:
@@ -151,14 +152,17 @@ def check_privacy(s: Settings) -> None:
     delta = number("delta", s.delta)
     require("delta", s.delta, 0 < delta < 1, "it must lie strictly between 0 and 1", "1e-5 is usual")
     positive("clip_norm", s.clip_norm, "1.0 is a good start")
+    require(
+        "clip_head_share", s.clip_head_share, 0 <= number("clip_head_share", s.clip_head_share) < 1,
+        "it is a share of C², and the adapter needs one too", "0.5 gives each half; 0 clips both at once",
+    )  # fmt: skip
     both = s.sample_rate is not None and s.batch_size is not None
     require(
         "batch_size", s.batch_size, not both,
         f"sample_rate={shown(s.sample_rate)} is set too, and each fixes the other", "set one of them",
     )  # fmt: skip
     if s.sample_rate is not None:
-        rate = number("sample_rate", s.sample_rate)
-        require("sample_rate", s.sample_rate, 0 < rate <= 1, "a sampling probability lies in (0, 1]", "try 0.1")
+        fraction("sample_rate", s.sample_rate, "a sampling probability lies in (0, 1]", "try 0.1")
     if s.batch_size is not None:
         size = number("batch_size", s.batch_size)
         require("batch_size", s.batch_size, 1 <= size < math.inf, "a batch expects at least 1 sample", "try 16")
@@ -173,8 +177,7 @@ def check_federation(s: Settings) -> None:
         f"with local_steps={s.local_steps} it makes more than {MOST_STEPS:,} private steps",
         "lower either; ε of so many would take the accountant for ever",
     )  # fmt: skip
-    share = number("participation", s.participation)
-    require("participation", s.participation, 0 < share <= 1, "it is a fraction of the clients", "use 0 < p <= 1")
+    fraction("participation", s.participation, "it is a fraction of the clients", "use 0 < p <= 1")
     if s.dirichlet_beta is not None:
         remedy = "0.1 is strongly skewed, 10 nearly even, None splits at random"
         positive("dirichlet_beta", s.dirichlet_beta, remedy, 1e-3, 1e6)
@@ -186,8 +189,7 @@ def check_optimiser(s: Settings) -> None:
     positive("head_learning_rate", s.head_learning_rate, "try 0.5")
     if s.alpha is not None:
         positive("alpha", s.alpha, "None means alpha = rank", 1e-6, 1e6)
-    known = isinstance(s.optimizer, str) and s.optimizer in OPTIMIZERS
-    require("optimizer", s.optimizer, known, f"known are {', '.join(OPTIMIZERS)}", "choose one")
+    one_of("optimizer", s.optimizer, OPTIMIZERS)
     decay = number("weight_decay", s.weight_decay)
     require("weight_decay", s.weight_decay, 0 <= decay < math.inf, "it must be at least 0", "0 switches it off")
     fastest = decay * max(s.learning_rate, s.head_learning_rate)
@@ -196,8 +198,7 @@ def check_optimiser(s: Settings) -> None:
         f"times the learning rate it is {fastest:.3g}, so that a step would turn parameters over instead of shrinking "
         "them", "their product may be at most 1",
     )  # fmt: skip
-    factor = number("lr_decay", s.lr_decay)
-    require("lr_decay", s.lr_decay, 0 < factor <= 1, "rates are multiplied by it each round", "use 0 < f <= 1")
+    fraction("lr_decay", s.lr_decay, "rates are multiplied by it each round", "use 0 < f <= 1")
     if s.precondition is not None:
         positive("precondition", s.precondition, "None switches the projected gradient off; 1e-3 is usual", 1e-7, 1e7)
 
@@ -210,7 +211,6 @@ def check_machine(s: Settings) -> None:
     for name in ("threads", "max_samples"):
         if getattr(s, name) is not None:
             counting(name, getattr(s, name))
-    known = isinstance(s.precision, str) and s.precision in PRECISIONS
-    require("precision", s.precision, known, f"known are {', '.join(PRECISIONS)}", "choose one")
+    one_of("precision", s.precision, PRECISIONS)
     require("device", s.device, isinstance(s.device, str) and bool(s.device), "a device is named", "use cpu or cuda")
     require("teaching", s.teaching, isinstance(s.teaching, bool), "it is a switch", "use True or False")

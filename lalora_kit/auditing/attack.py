@@ -21,12 +21,13 @@ import numpy as np
 from lalora_kit.auditing.bounds import fewest_trials, lower_bound
 from lalora_kit.auditing.canaries import Server, ordinary_task, with_canaries
 from lalora_kit.base.checks import counting, number, require
+from lalora_kit.base.files import finite_or_null
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import Method
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, Streams
-from lalora_kit.records import Round, finite_or_null
+from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 
 Rounds = Callable[..., Iterator[Round]]
@@ -116,6 +117,7 @@ def audit(
     seed: int | None = None,
     confidence: float = CONFIDENCE,
     sample_rate: float = 1.0,
+    clip_head_share: float = 0.0,
     rounds: Rounds = federated_rounds,
 ) -> AuditResult:
     """Attack `method` at a claimed ε, and bound ε from below.
@@ -127,6 +129,7 @@ def audit(
         seed: None draws from the operating system; an integer gives the same audit again.
         confidence: that the bound holds, in (0.5, 1).
         sample_rate: q. At 1 every step holds the canary and the bound is sharpest; below, it rests on the draw too.
+        clip_head_share: as in `Settings`; 0 audits one clip for head and adapter.
         rounds: the loop under audit, called as `federated_rounds` is. Pass a wrong one to see whether it is caught.
 
     Raises:
@@ -137,6 +140,7 @@ def audit(
     settings = Settings(
         epsilon=epsilon, delta=delta, rounds=2, local_steps=max(2, method.least_local_steps), rank=2,
         sample_rate=sample_rate, learning_rate=RATE, head_learning_rate=RATE, seed=seed, max_samples=CHUNK,
+        clip_head_share=clip_head_share,
     )  # fmt: skip
     streams = Streams.from_seed(seed)
     order = streams.generator("audit members").permutation(trials)

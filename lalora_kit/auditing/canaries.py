@@ -18,6 +18,7 @@ from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum
+from lalora_kit.privacy.budgets import clip_of
 from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.partition import Shards
 
@@ -99,5 +100,6 @@ class Server:
             [(part, gradients)] = self.engine.gradients(
                 self.model, active, one.inputs, one.labels, torch.zeros(1, dtype=torch.long)
             )
-            self._signals[active] = clipped_sum(gradients, part, 1, self.plan.clip_norm)[0][0].cpu()
+            clip = clip_of(self.plan.clip_norm, self.plan.clip_head_share, active)
+            self._signals[active] = clipped_sum(gradients, part, 1, clip)[0][0].cpu()
         return self._signals[active]

@@ -50,6 +50,18 @@ def positive(name: str, value: object, remedy: str, low: float = 0.0, high: floa
     require(name, value, low <= real <= high, f"it must lie between {low:g} and {high:g}", remedy)
 
 
+def fraction(name: str, value: object, rule: str, remedy: str) -> None:
+    """Raise unless `value` is a number in (0, 1]."""
+    require(name, value, 0 < number(name, value) <= 1, rule, remedy)
+
+
+def one_of(name: str, value: object, known: Iterable[str]) -> None:
+    """Raise unless `value` is one of the `known` words."""
+    words = tuple(known)
+    holds = isinstance(value, str) and value in words
+    require(name, value, holds, f"known are {', '.join(words)}", "choose one")
+
+
 def counting(name: str, value: object, least: int = 1, most: int = 10**9) -> None:
     """Raise unless `value` is an integer of at least `least`, and at most `most`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)

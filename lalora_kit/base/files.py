@@ -6,7 +6,9 @@ What is read is plain JSON, of bounded size; reading changes no file and execute
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +20,23 @@ MOST_BYTES = 4 * 2**20  # of one line or one small file: about 50,000 clients in
 def dumps(value: Any) -> str:
     """JSON as it is written here."""
     return json.dumps(value, indent=1)
+
+
+def digest(value: object) -> str:
+    """A short name for JSON-ready data."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def finite_or_null(value: Any) -> Any:
+    """Plain JSON: tuples become lists, and a number that is not finite becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): finite_or_null(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [finite_or_null(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def parse_object(data: str | bytes, where: str, remedy: str) -> dict[str, Any]:

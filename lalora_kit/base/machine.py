@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import platform
 from pathlib import Path
 
 CGROUPS = (
@@ -54,3 +55,10 @@ def check_device(name: str) -> None:
             f"device={name!r} cannot be used: torch does not know it or does not find it on this machine; "
             "use cpu, or cuda where there is a GPU"
         ) from error
+
+
+def device_name(name: str) -> str:
+    """A device's kind and model, without the number of the slot."""
+    kind = name.split(":")[0]
+    on_card = kind == "cuda"
+    return f"{kind} {importlib.import_module('torch').cuda.get_device_name(name) if on_card else platform.machine()}"

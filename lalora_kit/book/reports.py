@@ -6,10 +6,9 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
-from lalora_kit.base.files import dumps
+from lalora_kit.base.files import dumps, finite_or_null
 from lalora_kit.book.execute import NotebookRun
 from lalora_kit.book.sweep import Job
-from lalora_kit.records import finite_or_null
 
 # Control characters, which XML 1.0 cannot hold at all.
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")

@@ -74,6 +74,7 @@ def audit(
     trials: Annotated[int, typer.Option(help="Virtual clients; half of them hold a canary.")] = 2000,
     confidence: Annotated[float, typer.Option(help="That the lower bound holds.")] = 0.99,
     sample_rate: Annotated[float, typer.Option(help="Chance of a sample per step; 1 is sharpest.")] = 1.0,
+    clip_head_share: Annotated[float, typer.Option(help="As for `lalora train`.")] = 0.0,
     seed: Annotated[int | None, typer.Option(help="An integer: reproducible, not private.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -86,7 +87,7 @@ def audit(
 
     found = run(
         find_method(method), epsilon=epsilon, delta=delta, trials=trials, seed=seed, confidence=confidence,
-        sample_rate=sample_rate,
+        sample_rate=sample_rate, clip_head_share=clip_head_share,
     )  # fmt: skip
     if seed is not None:
         typer.echo(SEED_KNOWN, err=as_json)

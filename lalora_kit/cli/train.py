@@ -55,6 +55,7 @@ def train(
     epsilon: Annotated[float | None, option("epsilon", "Target ε; inf adds no noise.", PRIVACY)] = None,
     delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
     clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
+    clip_head_share: Annotated[float | None, option("clip_head_share", "Head's share of C²; 0: none.", PRIVACY)] = None,
     sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
     batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
     clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,

@@ -16,6 +16,7 @@ from lalora_kit.engine.adapters import Adapter, Key, stack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.local import split_by_key
 from lalora_kit.privacy import clipped_sum, gaussian
+from lalora_kit.privacy.budgets import clip_of
 from lalora_kit.tasks import Split
 
 Gradients = Mapping[Key, Tensor]
@@ -53,6 +54,7 @@ def noised_gradient(
     noise_std: float,
     generator: np.random.Generator,
     factors: Sequence[str] = "AB",
+    clip_head_share: float = 0.0,
 ) -> dict[Key, Tensor]:
     """Mean of the clipped gradients plus noise: what a private step sees, were its draw the whole split.
 
@@ -61,6 +63,7 @@ def noised_gradient(
         noise_std: τ = C·σ / L, per entry of the averaged gradient; L is the step's expected batch.
         generator: of the noise.
         factors: which factors are active; the head always is, and is in the result.
+        clip_head_share: of C², what the head has for itself; see `Settings`.
 
     Raises:
         ValueError: if the split is empty.
@@ -68,9 +71,9 @@ def noised_gradient(
     point, data = prepared(engine, adapter, split)
     local, active = stack(point, 1), point.keys(factors)
     total = torch.zeros(1, point.size(factors), dtype=torch.float64)
-    owner = torch.zeros(len(data), dtype=torch.long)
+    owner, clip = torch.zeros(len(data), dtype=torch.long), clip_of(clip_norm, clip_head_share, active)
     for part, gradients in engine.gradients(local, active, data.inputs, data.labels, owner):
-        total += clipped_sum(gradients, part, 1, clip_norm)[0].cpu()
+        total += clipped_sum(gradients, part, 1, clip)[0].cpu()
     release = total / len(data) + gaussian(total.shape[1], noise_std, generator)
     return {key: value[0].double().cpu() for key, value in split_by_key(release, active, local).items()}
 

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.base.files import write_atomically
+from lalora_kit.base.files import finite_or_null, write_atomically
 from lalora_kit.methods import Method
 from lalora_kit.privacy import noise_multiplier, odds, safe_noise_multiplier
-from lalora_kit.records import finite_or_null
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 

@@ -45,7 +45,7 @@ def step_gradients(task: Task, settings: Settings, r: Round, split: Split) -> Pa
     quiet, noised = (
         noised_gradient(
             engine, r.adapter, split, clip_norm=settings.clip_norm, noise_std=τ,
-            generator=streams.generator("noise of a lesson", round=r.round),
+            generator=streams.generator("noise of a lesson", round=r.round), clip_head_share=settings.clip_head_share,
         )
         for τ in (0.0, std)
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Privacy: calibrating the noise, drawing and clipping and noising, and recording what was released.
 
-Read `mechanism` first: it draws, clips each sample over all tensors at once, and adds noise. Then `accounting` (ε from
-noise and back), `ledger` and `release` (what was released), `identity` (does a resumed run replay, or is its noise
-fresh?), `soundcheck` (which tasks may train at all). Imports base, settings, tasks, engine, records, methods.
+Read `mechanism` first: it draws, clips each sample, adds noise. Then `budgets` (one clip, or head and adapter apart),
+`accounting` (ε from noise and back), `ledger` and `release` (what was released), `identity` (is a resumed run a
+replay?), `soundcheck` (which tasks may train at all). Imports base, settings, tasks, engine, records, methods.
 """
 
 from lalora_kit.privacy.accounting import (

@@ -11,12 +11,12 @@ from torch.nn.functional import cross_entropy
 from lalora_kit.base.rows import Gradient, Layout, Watched
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.persample import Engine
-from lalora_kit.privacy.mechanism import MARGIN
+from lalora_kit.privacy.budgets import Clip, shrunk
 from lalora_kit.tasks import Inputs
 
 
 def clipped_by_client(
-    engine: Engine, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor, clip: float,
+    engine: Engine, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor, clip: Clip,
     widths: Tensor | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Per chunk `clipped_sum` of `Engine.gradients`, whose arguments it takes; inside, samples lie client by client."""
@@ -36,7 +36,7 @@ def clipped_by_client(
         yield clipped(found, at, clip)
 
 
-def clipped(gradients: Sequence[Gradient], at: Layout, clip_norm: float) -> tuple[Tensor, Tensor]:
+def clipped(gradients: Sequence[Gradient], at: Layout, clip_norm: Clip) -> tuple[Tensor, Tensor]:
     """What `mechanism.clipped_sum` gives, to the same bound C, of gradients that may be kept as two sides.
 
     A gradient that was multiplied out is clipped and added as it is: rounding before that is part of the gradient. Of
@@ -44,10 +44,9 @@ def clipped(gradients: Sequence[Gradient], at: Layout, clip_norm: float) -> tupl
     (a + b)·2⁻⁵², relatively. Sums are float64 too: of n samples of a client, one moves the rounding of its row by at
     most n²·2⁻⁵²·C. 1 − MARGIN covers both up to n = 60,000. A sample that is not finite is zero before any product.
     """
-    norms = torch.stack([gradient.norms() for gradient in gradients]).square().sum(dim=0).sqrt()
-    finite = torch.isfinite(norms)
-    bound = clip_norm * MARGIN
-    factor = torch.where(finite & (norms > bound), bound / norms.clamp_min(1e-300), 1.0)
+    norms = torch.stack([gradient.norms() for gradient in gradients])
+    finite = torch.isfinite(norms.square().sum(dim=0))
+    factors, lengths = shrunk(norms, finite, clip_norm)
     if at.sizes is None or not finite.all():  # only a CPU is asked, which need not be waited for
         gradients = [gradient.only(finite) for gradient in gradients]
-    return torch.cat([g.added(factor, at) for g in gradients], dim=1), torch.where(finite, norms, torch.nan)
+    return torch.cat([g.added(factor, at) for g, factor in zip(gradients, factors, strict=True)], dim=1), lengths

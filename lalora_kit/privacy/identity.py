@@ -33,37 +33,36 @@ import json
 import os
 import platform
 import warnings
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from lalora_kit.base.fingerprint import as_bytes, code_of, fingerprint
+from lalora_kit.base.files import digest
+from lalora_kit.base.fingerprint import code_of, fingerprint
+from lalora_kit.base.machine import device_name
 from lalora_kit.base.steps import step
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams
 from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import RunState
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Split, Task
-from lalora_kit.tasks.partition import Shards
-from lalora_kit.tasks.probe import probe
+from lalora_kit.tasks import Task
+from lalora_kit.tasks.partition import Shards, holdings
+from lalora_kit.tasks.probe import backbone_of, data_of, probe, shapes
 
 #: Settings that say where and how a run is computed, and when it is tested, not what is computed.
 PLACE = ("device", "precision", "threads", "max_samples", "evaluate_every", "teaching")
 
 
 def computed(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Of settings as JSON, those that say what is computed, not where or how."""
-    return {name: value for name, value in settings.items() if name not in PLACE}
+    """Of settings as JSON, those that say what is computed, not where or how.
 
-
-def digest(value: object) -> str:
-    """A short name for JSON-ready data."""
-    text = json.dumps(value, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    One clip for head and adapter goes without saying: runs from before there could be two are the same runs.
+    """
+    joint = ("clip_head_share", 0.0)
+    return {name: value for name, value in settings.items() if name not in PLACE and (name, value) != joint}
 
 
 @step("taking a fingerprint of the data and the backbone")
@@ -75,27 +74,18 @@ def identity_of(
     `seed` stands for the run's randomness; `key` is mixed into what the ledger tells of the shards' content, so that
     nobody can try a guess at a sample against the ledger alone.
     """
-    data = hashlib.blake2b(digest_size=8)
-    for split in (task.train, task.test):
-        for value in (*split.inputs.values(), split.labels):
-            data.update(as_bytes(value).data)
-    if task.train.units is not None:
-        data.update(task.unit.encode() + as_bytes(task.train.units).tobytes())
-    backbone = hashlib.blake2b(digest_size=8)
-    for name, value in task.backbone.state_dict().items():
-        backbone.update(name.encode() + as_bytes(value).tobytes())
     return {
         "task": task.name,
         "inputs": json.dumps([shapes(task.train), shapes(task.test)]),
-        "data": data.hexdigest(),
+        "data": data_of(task),
         "trains": json.dumps([*task.targets, task.head]),
-        "backbone": backbone.hexdigest(),
+        "backbone": backbone_of(task),
         "prepare": "none" if task.prepare is None else code_of(task.prepare),
         "method": method.name,
         "schedule": code_of(method.trains),
         "smooth": code_of(method.smooth),
         "aggregate": code_of(method.aggregate),
-        "shards": holdings(task.train, shards, key),
+        "shards": digest(holdings(task.train, shards, key)),
         "seed": seed,
         **{f"notes.{name}": value for name, value in task.notes.items()},
         **{f"settings.{name}": json.dumps(value) for name, value in computed(settings.to_json()).items()},
@@ -112,30 +102,6 @@ def randomness(settings: Settings, state: RunState | None) -> tuple[bytes, str, 
     secret = Streams.from_seed(settings.seed).secret if state is None else state.secret
     seed = hashlib.blake2b(secret, digest_size=8, person=b"identity").hexdigest()
     return secret, seed, Streams(secret).told()
-
-
-def shapes(split: Split) -> dict[str, list[object]]:
-    """Shape and type of each input and of the labels, by name."""
-    named = {**split.inputs, "labels": split.labels}
-    return {name: [list(value.shape), str(value.dtype)] for name, value in named.items()}
-
-
-def holdings(split: Split, shards: Shards, key: bytes) -> str:
-    """Who holds what, by content: equal where each client holds the same samples in the same units, in any order."""
-    values = {**split.inputs, "labels": split.labels}
-    head = hashlib.blake2b(repr([(n, values[n].shape[1:], values[n].dtype) for n in sorted(values)]).encode(), key=key)
-    columns = [as_bytes(values[name]).reshape(len(split), -1) for name in sorted(values)]
-    held = []
-    for shard in shards:
-        units: dict[int, list[bytes]] = defaultdict(list)
-        for row in shard.tolist():
-            sample = head.copy()
-            for column in columns:
-                sample.update(column[row].data)
-            units[row if split.units is None else int(split.units[row])].append(sample.digest())
-        persons = sorted(hashlib.blake2b(b"".join(sorted(unit))).digest() for unit in units.values())
-        held.append(hashlib.blake2b(b"".join(persons)).hexdigest())
-    return digest(held)
 
 
 @step("taking a fingerprint of what is computed")
@@ -156,7 +122,7 @@ def computed_by(task: Task, method: Method) -> dict[str, str]:
 def machine_of(settings: Settings, max_samples: int | None) -> dict[str, str]:
     """Where the run is computed, and in which chunks: what bit-for-bit repetition depends on."""
     return {
-        "device": device_name(torch.device(settings.device)),
+        "device": device_name(settings.device),
         "noise": drawn_by(torch.device(settings.device)),
         "threads": str(torch.get_num_threads()),
         "max_samples": str(max_samples),
@@ -166,11 +132,6 @@ def machine_of(settings: Settings, max_samples: int | None) -> dict[str, str]:
         "python": platform.python_version(),
         **{package: version(package) for package in ("lalora-kit", "torch", "numpy", "timm", "transformers")},
     }
-
-
-def device_name(device: torch.device) -> str:
-    """Kind and model, without the number of the slot."""
-    return f"{device.type} {torch.cuda.get_device_name(device) if device.type == 'cuda' else platform.machine()}"
 
 
 def moves_of(

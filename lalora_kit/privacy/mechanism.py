@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from lalora_kit.base import threefry
+from lalora_kit.privacy.budgets import Clip, shrunk
 from lalora_kit.tasks.feed import numbered
 
-MARGIN = 1 - 1e-6  # keeps rounding from lifting a clipped norm above C
 #: Purposes whose streams give nothing away: who holds what, who joins when, and the adapter that all begin from.
 TOLD = ("partition", "schedule", "init")
 
@@ -74,29 +74,32 @@ def poisson_draw(samples: int, sample_rate: float, generator: np.random.Generato
     return torch.from_numpy(np.flatnonzero(generator.random(samples) < sample_rate))
 
 
-def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_norm: float) -> tuple[Tensor, Tensor]:
-    """Clip each sample's gradient over all tensors at once, and add them up per client.
+def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_norm: Clip) -> tuple[Tensor, Tensor]:
+    """Clip each sample's gradient, over all tensors at once or in `Budgets`, and add them up per client.
 
     Args:
         gradients: one tensor per active parameter, each `(samples, ...)`: row j is sample j's gradient.
         owner: `(samples,)` client position of each sample, in `[0, clients)`.
         clients: number of client positions.
-        clip_norm: C; `math.inf` clips nothing (and still drops samples with a non-finite gradient).
+        clip_norm: C, or its `Budgets`; `math.inf` clips nothing (and still drops samples with a non-finite gradient).
 
     Returns:
         `(sums, norms)`: float64 `(clients, d)` with the parameters flattened in order, and the unclipped norms
-        `(samples,)`, not private, NaN where the gradient was not finite.
+        `(samples,)` as `shrunk` gives them, not private, NaN where the gradient was not finite.
 
     Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
-    with NaN or an infinity contributes nothing. (Flat clipping: Abadi et al. 2016.)
+    with NaN or an infinity contributes nothing. (Flat clipping: Abadi et al. 2016; in groups: `Budgets`.)
     """
     flat, norms, finite = masked(gradients)
-    bound = clip_norm * MARGIN
-    factor = torch.where(finite & (norms > bound), bound / norms.clamp_min(1e-300), 1.0)
+    factors, lengths = shrunk(norms, finite, clip_norm)
     # Row c holds the factors of client c's samples, so that one product clips and adds up: (clients, samples).
-    share = torch.zeros(clients, len(owner), dtype=torch.float64, device=factor.device)
-    share[owner, torch.arange(len(owner), device=factor.device)] = factor
-    return torch.cat([share @ g.double() for g in flat], dim=1), torch.where(finite, norms, torch.nan)
+    mine = torch.zeros(clients, len(owner), dtype=torch.float64, device=finite.device)
+    place, sums = torch.arange(len(owner), device=finite.device), []
+    for i, (g, factor) in enumerate(zip(flat, factors, strict=True)):
+        if not i or factor is not factors[i - 1]:  # the next group's
+            mine[owner, place] = factor
+        sums.append(mine @ g.double())
+    return torch.cat(sums, dim=1), lengths
 
 
 def masked(gradients: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -108,15 +111,14 @@ def masked(gradients: Sequence[Tensor]) -> tuple[list[Tensor], Tensor, Tensor]:
         gradients: one tensor per parameter, each `(samples, ...)`.
 
     Returns:
-        `(samples, d_i)` a tensor, each sample's L2 norm over all tensors as float64 `(samples,)` before masking, and
-        whether that is finite `(samples,)`.
+        `(samples, d_i)` a tensor, the L2 norms of each before masking as float64 `(tensors, samples)`, and whether a
+        sample's norm over all of them is finite `(samples,)`.
     """
     # In float64 no square of a float32 overflows or vanishes, and rounding stays far below MARGIN. One tensor at a
     # time is widened: all of them at once would double the memory of the gradients.
     flat = [g.flatten(1) for g in gradients]  # (samples, ...) -> (samples, d_i)
     norms = torch.stack([torch.linalg.vector_norm(g, dim=1, dtype=torch.float64) for g in flat])
-    norms = norms.square().sum(dim=0).sqrt()
-    finite = torch.isfinite(norms)  # a NaN or an infinity anywhere reaches the norm
+    finite = torch.isfinite(norms.square().sum(dim=0))  # a NaN or an infinity anywhere reaches the norm
     if finite.device.type != "cpu" or not finite.all():  # to ask another device would be to wait for it
         flat = [torch.where(finite[:, None], g, 0.0) for g in flat]
     return flat, norms, finite

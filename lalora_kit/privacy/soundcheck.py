@@ -22,8 +22,7 @@ from lalora_kit.methods.method import check_smooth
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.adaptable import check_backbone, linear_names
-from lalora_kit.tasks.madeup import longest
-from lalora_kit.tasks.padding import MASK, positions_of
+from lalora_kit.tasks.madeup import check_positions
 from lalora_kit.tasks.unsound import Unsound
 
 _PASSED: weakref.WeakKeyDictionary[Task, set[tuple[object, ...]]] = weakref.WeakKeyDictionary()
@@ -69,16 +68,6 @@ def check_mode() -> None:
         raise ValueError(
             "torch.inference_mode is on, and no gradient can be computed in it; train outside of it (torch.no_grad "
             "does no harm)"
-        )
-
-
-def check_positions(task: Task) -> None:
-    """Refuse texts that are longer than the backbone's table of positions."""
-    most, long = positions_of(task.backbone), longest(task) if MASK in task.train.inputs else 0
-    if most is not None and long > most:
-        raise ValueError(
-            f"task {task.name!r} holds a text of {long} tokens, and its backbone has positions for {most}; cut the "
-            f"texts at {most} tokens (max_length={most} of the tokenizer, with truncation=True)"
         )
 
 

@@ -19,11 +19,11 @@ from typing import Any
 from torch import nn
 
 from lalora_kit.base.checks import counting, require
+from lalora_kit.base.files import finite_or_null
 from lalora_kit.engine.adapters import create
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams, composed_epsilon
 from lalora_kit.privacy.calibration import calibrate
-from lalora_kit.records import finite_or_null
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import SAMPLE
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lalora_kit.base.files import finite_or_null
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
-from lalora_kit.records import finite_or_null
 from lalora_kit.runs.checkpoint import forget_what_ended
 from lalora_kit.runs.saved import Saved, load
 from lalora_kit.runs.spent import Account, open_account

@@ -12,9 +12,9 @@ from lalora_kit.base.files import read_lines, read_object
 from lalora_kit.methods import METHODS, Method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import FIELDS, check_content, load_again
-from lalora_kit.records import RunState, is_record
+from lalora_kit.records import RunState
 from lalora_kit.runs.marks import check_marks
-from lalora_kit.runs.statefile import read_state
+from lalora_kit.runs.statefile import is_record, read_state
 from lalora_kit.settings import Settings
 
 

@@ -20,7 +20,7 @@ from lalora_kit.base.files import beside, dumps, parse_object, read_object, sync
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.privacy import Streams
 from lalora_kit.privacy.mechanism import TOLD
-from lalora_kit.records import RunState, is_record
+from lalora_kit.records import WRITTEN, RunState
 from lalora_kit.settings import Settings
 
 SECRET = "secret.json"
@@ -193,3 +193,11 @@ def checksum(about: str, named: Mapping[str, torch.Tensor]) -> str:
         total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         total.update(value.numpy().tobytes())
     return total.hexdigest()
+
+
+def is_record(value: object) -> bool:
+    """Whether `value` has the form of `Round.to_json`; what it says is not judged."""
+    return isinstance(value, dict) and all(
+        name in value and isinstance(value[name], kind) and not isinstance(value[name], bool)
+        for name, kind in WRITTEN.items()
+    )

@@ -14,8 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.base.files import read_object
-from lalora_kit.records import finite_or_null
+from lalora_kit.base.files import finite_or_null, read_object
 from lalora_kit.runs.marks import LEDGER
 from lalora_kit.runs.saved import read_about
 from lalora_kit.runs.spent import open_account
@@ -52,6 +51,7 @@ class Statement:
         noised: the same over the releases with noise alone.
         without_noise: the sentence on runs without noise, "" if there was none.
         sample_rates, noise_multipliers, clip_norms: least and largest over all releases.
+        clip_head_shares: least and largest share of C² that was the head's own, over the runs; 0 for one clip.
         steps: most releases by one client of one run.
         releases, runs, clients: how many are on record; a run that moved to another machine counts again.
         seeded: whether a run of this directory has a seed in its settings.
@@ -76,6 +76,7 @@ class Statement:
     noised: float
     without_noise: str
     public_inputs: int = 0
+    clip_head_shares: Span = (0.0, 0.0)
 
     @property
     def private(self) -> bool:
@@ -89,7 +90,7 @@ class Statement:
         promise = (
             f"{spent}per {self.say(UNIT)}, where {self.say(NEIGHBOURS)}. The adversary is {ADVERSARY}. Sampling is "
             f"{self.say(SAMPLING)}, at rate {span(self.sample_rates)}. Each {self.unit}'s gradient is clipped to L2 "
-            f"norm {span(self.clip_norms)} and the sum noised with noise multiplier "
+            f"norm {span(self.clip_norms)}{self.apart} and the sum noised with noise multiplier "
             f"σ = {span(self.noise_multipliers)}; "
         )
         charged = (
@@ -102,6 +103,16 @@ class Statement:
             f"Tuning: {TUNING}. Randomness: {SEEDED if self.seeded else UNSEEDED}; {HARDENING}. {self.kit}."
         )
         return f"{said}\n{self.without_noise}" if self.without_noise else said
+
+    @property
+    def apart(self) -> str:
+        """How head and adapter share the clip norm, where they are clipped apart."""
+        if not self.clip_head_shares[1]:
+            return ""
+        shares = span(self.clip_head_shares)
+        return (
+            f" (head and adapter apart where both train: {shares} of its square is the head's, the rest the adapter's)"
+        )
 
     def say(self, words: str) -> str:
         """A sentence about the unit of privacy, with its name."""
@@ -153,6 +164,7 @@ def statement(directory: Path) -> Statement:
         noised=cost.noised,
         without_noise=cost.line,
         public_inputs=max(map(public_inputs_of, account.runs), default=0),
+        clip_head_shares=extent(map(clip_head_share_of, account.runs)) if account.runs else (0.0, 0.0),
     )
 
 
@@ -177,6 +189,14 @@ def public_inputs_of(place: Path) -> int:
         return int(read_object(place / "settings.json", "restore it from a copy").get("public_inputs", 0))
     except (ValueError, TypeError, OSError):
         return 0
+
+
+def clip_head_share_of(place: Path) -> float:
+    """The share of C² that was the head's own in a run; 0 for one clip, and where its settings cannot be read."""
+    try:
+        return float(read_object(place / "settings.json", "restore it from a copy")["settings"]["clip_head_share"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return 0.0
 
 
 def extent(values: Iterable[float]) -> Span:

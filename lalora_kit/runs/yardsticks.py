@@ -16,12 +16,10 @@ from typing import Any
 
 import torch
 
-from lalora_kit.base.files import dumps, write_atomically
+from lalora_kit.base.files import digest, dumps, finite_or_null, write_atomically
 from lalora_kit.methods import METHODS, Method
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
-from lalora_kit.privacy.identity import digest
-from lalora_kit.records import finite_or_null
 from lalora_kit.runs.checkpoint import locked, save_rounds
 from lalora_kit.runs.marks import LEDGER, SITES
 from lalora_kit.runs.results import Opened, Scores, predictions, row, scores, shown

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lalora_kit.tasks import Inputs, Task
-from lalora_kit.tasks.padding import MASK
+from lalora_kit.tasks.padding import MASK, positions_of
 
 IDS = "input_ids"
 ENOUGH = 256  # texts whose tokens are as good as all
@@ -120,3 +120,13 @@ def padding_of(backbone: nn.Module) -> int:
     """The padding token by a model's configuration, or 0."""
     value = getattr(getattr(backbone, "config", None), "pad_token_id", None)
     return value if isinstance(value, int) else 0
+
+
+def check_positions(task: Task) -> None:
+    """Refuse texts that are longer than the backbone's table of positions."""
+    most, long = positions_of(task.backbone), longest(task) if MASK in task.train.inputs else 0
+    if most is not None and long > most:
+        raise ValueError(
+            f"task {task.name!r} holds a text of {long} tokens, and its backbone has positions for {most}; cut the "
+            f"texts at {most} tokens (max_length={most} of the tokenizer, with truncation=True)"
+        )

@@ -5,11 +5,14 @@ Every sample goes to exactly one client, and no client is left empty.
 
 from __future__ import annotations
 
+import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 
-from lalora_kit.tasks import Task
+from lalora_kit.base.fingerprint import as_bytes
+from lalora_kit.tasks import Split, Task
 
 MAX_REDRAWS = 100
 
@@ -109,3 +112,24 @@ def units_of(task: Task, shard: np.ndarray) -> np.ndarray:
 def size_of(units: np.ndarray) -> int:
     """How many different units there are, numbered from 0."""
     return int(units.max()) + 1
+
+
+def holdings(split: Split, shards: Shards, key: bytes) -> list[str]:
+    """What each client holds, by content: equal where it is the same samples in the same units, in any order.
+
+    `key` is mixed in, so that nobody can try a guess at a sample against what is told here.
+    """
+    values = {**split.inputs, "labels": split.labels}
+    head = hashlib.blake2b(repr([(n, values[n].shape[1:], values[n].dtype) for n in sorted(values)]).encode(), key=key)
+    columns = [as_bytes(values[name]).reshape(len(split), -1) for name in sorted(values)]
+    held = []
+    for shard in shards:
+        units: dict[int, list[bytes]] = defaultdict(list)
+        for row in shard.tolist():
+            sample = head.copy()
+            for column in columns:
+                sample.update(column[row].data)
+            units[row if split.units is None else int(split.units[row])].append(sample.digest())
+        persons = sorted(hashlib.blake2b(b"".join(sorted(unit))).digest() for unit in units.values())
+        held.append(hashlib.blake2b(b"".join(persons)).hexdigest())
+    return held

@@ -1,4 +1,4 @@
-"""What a task computes on fixed samples, bit for bit: by this a run is recognised when it goes on."""
+"""What a task is made of, and what it computes on fixed samples, bit for bit: by this a run is recognised."""
 
 from __future__ import annotations
 
@@ -10,10 +10,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lalora_kit.base.fingerprint import as_bytes
-from lalora_kit.tasks import Inputs, Task, logits
+from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.padding import trimmed
 
 PROBED = 2  # test samples that are run forward and backward to tell what a task computes
+
+
+def data_of(task: Task) -> str:
+    """All inputs, labels and units of both splits."""
+    data = hashlib.blake2b(digest_size=8)
+    for split in (task.train, task.test):
+        for value in (*split.inputs.values(), split.labels):
+            data.update(as_bytes(value).data)
+    if task.train.units is not None:
+        data.update(task.unit.encode() + as_bytes(task.train.units).tobytes())
+    return data.hexdigest()
+
+
+def backbone_of(task: Task) -> str:
+    """Every tensor of the backbone, by name."""
+    backbone = hashlib.blake2b(digest_size=8)
+    for name, value in task.backbone.state_dict().items():
+        backbone.update(name.encode() + as_bytes(value).tobytes())
+    return backbone.hexdigest()
+
+
+def shapes(split: Split) -> dict[str, list[object]]:
+    """Shape and type of each input and of the labels, by name."""
+    named = {**split.inputs, "labels": split.labels}
+    return {name: [list(value.shape), str(value.dtype)] for name, value in named.items()}
 
 
 def probe(task: Task) -> tuple[str, str]:

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from lalora_kit.base.files import append_line, dumps, read_lines, write_atomically
+from lalora_kit.base.files import append_line, digest, dumps, read_lines, write_atomically
 from lalora_kit.base.threads import usable_cores
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, blamed, content_of
-from lalora_kit.privacy.identity import computed, digest
+from lalora_kit.privacy.identity import computed
 from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 

@@ -12,8 +12,9 @@ from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS
 from lalora_kit.privacy import Ledger
-from lalora_kit.records import Round, is_record
+from lalora_kit.records import Round
 from lalora_kit.runs.checkpoint import save_rounds
+from lalora_kit.runs.statefile import is_record
 from tests.tiny import FAST, identical, linear_task
 
 TASK, LA = linear_task(), METHODS["la-lora"]

@@ -38,6 +38,7 @@ SENSIBLE: dict[str, list[object]] = {
     "epsilon": [3.0, math.inf],
     "delta": [1e-3],
     "clip_norm": [0.1, 1.0, 50.0],
+    "clip_head_share": [0.0, 0.5],
     "rank": [1, 2, 3],
     "alpha": [None, 1.0, 16.0],
     "clients": [1, 2, 4, 7],

@@ -24,7 +24,6 @@ ONE_SUBJECT = {
     "base/fingerprint.py": "what a Python object would do",
     "book/execute.py": "one notebook, run",
     "panels/live.py": "the state behind a panel",
-    "privacy/identity.py": "what makes a run this run",
     "tasks/arrays.py": "a task from arrays",
     "tasks/backbones.py": "a backbone by name",
 }
