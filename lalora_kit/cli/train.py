@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from lalora_kit.base.files import read_object
 from lalora_kit.cli import own as cli_own
+from lalora_kit.cli.intent import intent, usual_of
 from lalora_kit.cli.waiting import begin, loading, loading_torch
 from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
@@ -55,7 +54,9 @@ def train(
     epsilon: Annotated[float | None, option("epsilon", "Target ε; inf adds no noise.", PRIVACY)] = None,
     delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
     clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
-    clip_head_share: Annotated[float | None, option("clip_head_share", "Head's share of C²; 0: none.", PRIVACY)] = None,
+    clip_head_share: Annotated[
+        float | None, option("clip_head_share", "Share of C² that is the head's own; 0: one clip for both.", PRIVACY)
+    ] = None,
     sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
     batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
     clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,
@@ -94,43 +95,6 @@ def train(
             f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
         )
     run(given, as_json, out, resume)
-
-
-def intent(given: Mapping[str, Any], resume: Path | None) -> str:
-    """What is about to be trained, told from what was given and is on disk as text: nothing is loaded for it.
-
-    Raises:
-        ValueError: for settings that cannot be, and for a preset that there is not.
-    """
-    if resume is not None:
-        try:
-            saved = read_object(resume / "settings.json", "")
-            values = {**saved["settings"], **saved.get("source", {"task": saved["task"]}), "method": saved["method"]}
-            return f"going on in {resume}: {in_words(values)}"
-        except (OSError, ValueError, KeyError, TypeError):
-            return f"going on in {resume}"  # what is wrong with it is told when all of it is read
-    if "preset" in given:
-        from lalora_kit.runs.presets import find_preset
-
-        preset = find_preset(given["preset"])
-        return f"preset {preset.name}: {in_words({'task': preset.task, **preset.settings, **given})}"
-    names = {field.name for field in fields(Settings)}
-    settings = settings_for(usual_of(given), **{name: given[name] for name in names & given.keys()})
-    return in_words({**settings.to_json(), **given})
-
-
-def usual_of(given: Mapping[str, Any]) -> str:
-    """The task whose usual settings hold where nothing is given: none on data of one's own, or on another backbone."""
-    return "" if given.keys() & {"images", "csv", "backbone"} else given.get("task", "digits")
-
-
-def in_words(values: Mapping[str, Any]) -> str:
-    """Task, method, ε, clients and rounds, in a line."""
-    own = values.get("images") or values.get("csv")
-    data, epsilon = own or values.get("task", "digits"), values["epsilon"]
-    noise = "no noise" if epsilon in (None, float("inf")) else f"ε={epsilon:g}"
-    whose = "each owner a client" if own and "owner" in values else f"{values['clients']} clients"
-    return f"training {data} by {values.get('method', 'la-lora')}: {noise}, {whose}, {values['rounds']} rounds"
 
 
 def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:

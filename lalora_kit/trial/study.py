@@ -91,9 +91,9 @@ def train(run: Cell, task: str = "digits", probe: bool = False, last: bool = Fal
     started, linear = time.perf_counter(), linear_of(task, run.method)
     loaded, method = (load_task(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
     try:
-        settings = run.settings(task)
-        often = settings.rounds if last else settings.evaluate_every
-        records = list(federated_rounds(loaded, method, replace(settings, threads=1, evaluate_every=often)))
+        settings = replace(run.settings(task), threads=1)
+        settings = replace(settings, evaluate_every=settings.rounds) if last else settings
+        records = list(federated_rounds(loaded, method, settings))
     except Exception as error:  # of its traceback, no more than a text leaves this process
         sentence = blamed(error)
         if sentence is None:
