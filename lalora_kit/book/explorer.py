@@ -6,17 +6,25 @@ Every point is a run that was really made; nothing is computed in between. What 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lalora_kit.base.files import make_folder
 from lalora_kit.book.pages import fill, get_plotlyjs
-from lalora_kit.figures.ablation import AXIS_NAMES, place, series_look
+from lalora_kit.figures.ablation import AXIS_NAMES, RIVAL_LOOKS, place, rival_look, series_look
 from lalora_kit.lessons.lesson import epsilon_text
-from lalora_kit.trial import grid
+from lalora_kit.methods import METHODS
+from lalora_kit.runs.standing import AHEAD, NOTHING, sentence
+from lalora_kit.trial import grid, rivals
+from lalora_kit.trial.beside import standing
+from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.study import DEFAULTS
 
-SHOWN_FIRST = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
+SHOWN_FIRST = ("la-lora", "dp-lora", "ffa-lora", "rolora", *rivals.NAMES)
+BASIS = "{} seeds, 95 % for each pair alone; adapters at the common rate, baselines at their best head's rate"
+Curves = list[list[list[float]]]  # by value of the setting, a curve a seed
 
 
 def explorer(out_html: Path, path: Path = grid.FILE) -> int:
@@ -24,24 +32,28 @@ def explorer(out_html: Path, path: Path = grid.FILE) -> int:
 
     Raises ValueError where too few are there for any slider to move.
     """
-    runs = grid.load(path)
-    axes = {axis: found for axis in grid.AXES if moves(found := points(runs, axis))}
+    runs, guess = grid.load(path), rivals.guess_in(path)
+    axes = {axis: found for axis in grid.AXES if moves(found := points(runs, axis, guess))}
     if not axes:
         raise ValueError(
             f"{path} holds no two runs that differ in one setting; make some with `{grid.COMMAND} --out {path}`"
         )
     make_folder(out_html.parent)
-    data = {"axes": axes, "looks": looks(axes), "shown": SHOWN_FIRST, "rounds": DEFAULTS.rounds}
+    named = [name for name in rivals.NAMES if any(name in axis["series"] for axis in axes.values())]
+    data = {"axes": axes, "looks": looks(axes), "shown": SHOWN_FIRST, "rivals": named, "rounds": DEFAULTS.rounds}
     quoted = json.dumps(data).replace("<", "\\u003c")  # so that nothing in it can end the script that holds it
     rest = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
     rest += f", adapter's learning rate {DEFAULTS.learning_rate:g}"
-    text = fill("explorer.html.j2", data=quoted, count=len(runs), rest=rest, plotly=get_plotlyjs())
-    out_html.write_text(text, encoding="utf-8")
+    told = {"count": len(runs), "rest": rest, "task": grid.task_in(path)}
+    out_html.write_text(fill("explorer.html.j2", data=quoted, plotly=get_plotlyjs(), **told), encoding="utf-8")
     return len(runs)
 
 
-def points(runs: dict[grid.Cell, list[float]], axis: str) -> dict[str, Any]:
-    """One setting: its values, and by series and value the curves that are done, one a seed; none is an empty list."""
+def points(runs: dict[grid.Cell, list[float]], axis: str, guess: float = math.nan) -> dict[str, Any]:
+    """One setting: its values, and by series and value the curves that are done, one a seed; none is an empty list.
+
+    Baselines are among the series, at the ε and clients of each value; `said` is what is to say of them there.
+    """
     values = grid.AXES[axis]
     series = {
         name: [
@@ -50,20 +62,56 @@ def points(runs: dict[grid.Cell, list[float]], axis: str) -> dict[str, Any]:
         ]
         for name in grid.SERIES
     }
+    series |= {name: found for name, found in baselines(runs, axis, guess).items() if any(found)}
     return {
         "name": AXIS_NAMES[axis],
         "labels": [epsilon_text(value) for value in values],
         "places": [place(value, values) for value in values],
         "start": values.index(getattr(DEFAULTS, axis)),
         "series": {name: curves for name, curves in series.items() if any(curves)},
+        "said": [said(series, at) for at in range(len(values))],
     }
 
 
+def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float) -> dict[str, Curves]:
+    """Each baseline's curves by value; where a value is no matter to it, they are those of the defaults."""
+    found: dict[str, Curves] = {name: [] for name in rivals.NAMES}
+    for value in grid.AXES[axis]:
+        epsilon = value if axis == "epsilon" else DEFAULTS.epsilon
+        clients = int(value) if axis == "clients" else DEFAULTS.clients
+        there = [rivals.rival(runs, name, epsilon, clients) for name in rivals.TRAINED]
+        curves = {one.name: one.curves for one in (*there, *rivals.untrained(guess)) if one is not None}
+        for name, lines in found.items():
+            lines.append([list(curve) for curve in curves.get(name, [])])
+    return found
+
+
+def said(series: dict[str, Curves], at: int) -> list[str]:
+    """A sentence for each baseline that is level with an adapter at a value, or ahead of one, after the last round.
+
+    Seeds are paired; a public guess has none, and is held against every seed.
+    """
+    found = []
+    for name in (name for name in rivals.NAMES if name in series and series[name][at]):
+        own, against, seeds = series[name][at], {}, 0
+        for method in (method for method in METHODS if method not in rivals.NAMES and series.get(method)):
+            pairs = list(zip(series[method][at], own if len(own) > 1 else own * len(series[method][at]), strict=False))
+            if len(pairs) > 1:
+                effect = effect_at([100 * (one[-1] - other[-1]) for one, other in pairs])
+                against[method] = (fmean(one[-1] for one, _ in pairs), standing(effect))
+                seeds = len(pairs)
+        if any(stands != AHEAD for _, stands in against.values()):
+            found.append(sentence(name, fmean(curve[-1] for curve in own), against, BASIS.format(seeds)))
+    return found or [f"{NOTHING}."]
+
+
 def moves(found: dict[str, Any]) -> bool:
-    """Whether any line has runs at two values or more, so that its slider would show something."""
-    return any(sum(map(bool, curves)) > 1 for curves in found["series"].values())
+    """Whether any method has runs at two values or more, so that its slider would show something."""
+    methods = [curves for name, curves in found["series"].items() if name not in rivals.NAMES]
+    return any(sum(map(bool, curves)) > 1 for curves in methods)
 
 
 def looks(axes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Line and marker of every series, as in the lessons."""
-    return {name: series_look(name) for axis in axes.values() for name in axis["series"]}
+    """Line and marker of every series, as in the lessons; baselines are grey."""
+    names = {name for axis in axes.values() for name in axis["series"]}
+    return {name: rival_look(name) if name in RIVAL_LOOKS else series_look(name) for name in sorted(names)}

@@ -136,12 +136,17 @@ def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
 
 
 def made_with(command: str, task: str = "digits") -> dict[str, Any]:
-    """Versions, machine, data, backbone and settings: what runs depend on; its digest is named in each of them."""
+    """Versions, machine, data, backbone and settings: what runs depend on; its digest is named in each of them.
+
+    `untrained` is the accuracy of the task's public guess, null where it has none.
+    """
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
+    from lalora_kit.tasks.heads.public import guessed
 
-    quick = Settings(rounds=1, clients=1, epsilon=math.inf, seed=0)
-    [first] = federated_rounds(load_task(task), METHODS["head-only"], quick)
+    quick, loaded = Settings(rounds=1, clients=1, epsilon=math.inf, seed=0), load_task(task)
+    [first] = federated_rounds(loaded, METHODS["head-only"], quick)
+    guess = guessed(loaded)
     made = {
         "command": command,
         "task": {
@@ -152,6 +157,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
         "settings": {name: value for name, value in DEFAULTS.to_json().items() if name not in (*VARIED, "seed")},
         "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "untrained": round(guess, 4) if math.isfinite(guess) else None,
     }
     return {"made": digest(made), **made}
 

@@ -2,7 +2,8 @@
 
 Per ε the head's rate is the one that is best for `head-only`, and is the same for all; the adapter's rate is each
 method's own best of one grid. Both are chosen by the mean over the tuning seeds; what is reported is the chosen cell
-on seeds that chose nothing. Choosing on private accuracy would cost budget in a real deployment; here the test set is
+on seeds that chose nothing. Linear models and the public guess, beside them, are those of the grid that ships for the
+task (`python -m lalora_kit.trial.grid --baselines`), each at its best head's rate. Choosing on private accuracy would cost budget in a real deployment; here the test set is
 public and the runs are a simulation.
 
 Each run is appended to a JSON-lines file as soon as it ends; a second call goes on.
@@ -19,6 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lalora_kit.base.threads import usable_cores
+from lalora_kit.runs.standing import AHEAD, sentence
+from lalora_kit.trial import rivals
+from lalora_kit.trial.beside import standing
+from lalora_kit.trial.effects import together
 from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, made_with
 
 METHOD_NAMES = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
@@ -91,6 +96,48 @@ class Study:
         points = [100 * (done[one][-1] - done[other][-1]) for one, other in zip(*sides, strict=True)]
         return f"{statistics.fmean(points):+.1f} ({statistics.stdev(points) / math.sqrt(len(points)):.1f})"
 
+    def rivals(self, epsilon: str) -> list[rivals.Rival]:
+        """What ships of linear models and of the public guess, at the default clients."""
+        runs, guess = rivals.shipped(self.task)
+        found = [rivals.rival(runs, name, float(epsilon), DEFAULTS.clients) for name in rivals.LINEARS]
+        return [*(one for one in found if one is not None), *rivals.untrained(guess)]
+
+    def other(self, name: str, epsilon: str, seeds: int) -> str:
+        """A rival's entry in the table; a public guess has no spread, and what does not ship a dash."""
+        for one in self.rivals(epsilon):
+            if one.name == name:
+                values = [curve[-1] for curve in one.curves][:seeds]
+                spread = f" ± {statistics.stdev(values):.3f} (–, {one.rate:g})" if len(values) > 1 else ""
+                return f"{statistics.fmean(values):.3f}{spread}"
+        return "–"
+
+    def beside(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], done: Done) -> list[str]:
+        """A sentence for each baseline that is level with an adapter, or ahead of one, at each ε; one family."""
+        adapters = [method for method in methods if method != HEAD_ONLY]
+        values = {
+            (method, epsilon): [
+                done[cell][-1]
+                for row in [(method, epsilon, DEFAULTS.clients)]
+                for cell in self.cells(row, self.best(row, done), seeds)
+            ]
+            for method in methods
+            for epsilon in epsilons
+        }
+        found = [(HEAD_ONLY, e, values[HEAD_ONLY, e]) for e in epsilons if HEAD_ONLY in methods]
+        found += [(r.name, e, [c[-1] for c in r.curves] * len(seeds)) for e in epsilons for r in self.rivals(e)]
+        family = [
+            [100 * (one - other) for one, other in zip(values[method, epsilon], own, strict=False)]
+            for _, epsilon, own in found for method in adapters
+        ]  # fmt: skip
+        effects, said = iter(together(family)), []
+        for name, epsilon, own in found:
+            against = {m: (statistics.fmean(values[m, epsilon]), standing(next(effects))) for m in adapters}
+            if any(place != AHEAD for _, place in against.values()):
+                basis = f"{len(seeds)} seeds, {len(family)} intervals that hold together at 95 %"
+                mean = statistics.fmean(own[: len(seeds)])
+                said.append(sentence(name, mean, against, basis, f"at ε = {epsilon}"))
+        return said
+
     def finished(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], workers: int) -> Done:
         """All runs that the table needs: those of the head's rate first, then of the adapter's, then the reported."""
         made = made_with(self.command, self.task)
@@ -125,6 +172,8 @@ class Study:
                 for method, own in rows.items()
                 if method != HEAD_ONLY
             ),
+            *(line(name, [self.other(name, e, len(seeds)) for e in epsilons]) for name in rivals.NAMES[1:]),
+            *self.beside(epsilons, methods, seeds, done),
             f"mean ± standard deviation over seeds {seeds}; in brackets the rates of adapter and head",
             f"seeds that chose the rates: {chose}",
             f"less {HEAD_ONLY}: points, seed by seed, and in brackets their standard error",
