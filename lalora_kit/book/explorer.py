@@ -62,19 +62,23 @@ def points(runs: dict[grid.Cell, list[float]], axis: str, guess: float = math.na
         ]
         for name in grid.SERIES
     }
-    series |= {name: found for name, found in baselines(runs, axis, guess).items() if any(found)}
+    bare = baselines(runs, axis, guess)
+    series |= bare
     return {
         "name": AXIS_NAMES[axis],
         "labels": [epsilon_text(value) for value in values],
         "places": [place(value, values) for value in values],
         "start": values.index(getattr(DEFAULTS, axis)),
         "series": {name: curves for name, curves in series.items() if any(curves)},
-        "said": [said(series, at) for at in range(len(values))],
+        "said": [said(series, bare, at) for at in range(len(values))],
     }
 
 
 def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float) -> dict[str, Curves]:
-    """Each baseline's curves by value; where a value is no matter to it, they are those of the defaults."""
+    """Each baseline's curves by value; where a value is no matter to it, they are those of the defaults.
+
+    One that was not run at all values is left out: what has its best rate here and not there would mislead.
+    """
     found: dict[str, Curves] = {name: [] for name in rivals.NAMES}
     for value in grid.AXES[axis]:
         epsilon = value if axis == "epsilon" else DEFAULTS.epsilon
@@ -83,25 +87,25 @@ def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float) -> di
         curves = {one.name: one.curves for one in (*there, *rivals.untrained(guess)) if one is not None}
         for name, lines in found.items():
             lines.append([list(curve) for curve in curves.get(name, [])])
-    return found
+    return {name: lines for name, lines in found.items() if all(lines)}
 
 
-def said(series: dict[str, Curves], at: int) -> list[str]:
+def said(series: dict[str, Curves], bare: dict[str, Curves], at: int) -> list[str]:
     """A sentence for each baseline that is level with an adapter at a value, or ahead of one, after the last round.
 
-    Seeds are paired; a public guess has none, and is held against every seed.
+    Seeds are paired, so only methods with a run of every seed are held against it; a public guess has no seeds.
     """
-    found = []
-    for name in (name for name in rivals.NAMES if name in series and series[name][at]):
-        own, against, seeds = series[name][at], {}, 0
-        for method in (method for method in METHODS if method not in rivals.NAMES and series.get(method)):
-            pairs = list(zip(series[method][at], own if len(own) > 1 else own * len(series[method][at]), strict=False))
-            if len(pairs) > 1:
-                effect = effect_at([100 * (one[-1] - other[-1]) for one, other in pairs])
-                against[method] = (fmean(one[-1] for one, _ in pairs), standing(effect))
-                seeds = len(pairs)
+    found, count = [], len(grid.SEEDS)
+    methods = [m for m in METHODS if m not in rivals.NAMES and len(series.get(m, [[]] * (at + 1))[at]) == count]
+    for name, curves in bare.items():
+        own = [curve[-1] for curve in curves[at]] * (count if name == rivals.UNTRAINED else 1)
+        against = {}
+        for method in methods if len(own) == count else ():
+            ends = [curve[-1] for curve in series[method][at]]
+            effect = effect_at([100 * (one - other) for one, other in zip(ends, own, strict=True)])
+            against[method] = (fmean(ends), standing(effect))
         if any(stands != AHEAD for _, stands in against.values()):
-            found.append(sentence(name, fmean(curve[-1] for curve in own), against, BASIS.format(seeds)))
+            found.append(sentence(name, fmean(own), against, BASIS.format(count)))
     return found or [f"{NOTHING}."]
 
 

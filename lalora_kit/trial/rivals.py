@@ -189,5 +189,6 @@ def told(task: str, found: Sequence[Rival]) -> str:
 
 def told_of_run(method: Method, accuracy: float, samples: int, found: Sequence[Rival]) -> list[str]:
     """A sentence for each shipped rival that is ahead of a run, or level with it; see `runs.standing`."""
-    at = where(found) or "a public guess"
-    return of_one_run(method, accuracy, samples, [(r.name, r.accuracy) for r in found], f"one run, beside {at}")
+    at = where(found)
+    basis = f"one run, against shipped ones{at and f' at {at}'}"
+    return of_one_run(method, accuracy, samples, [(r.name, r.accuracy) for r in found], basis)

@@ -136,17 +136,13 @@ def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
 
 
 def made_with(command: str, task: str = "digits") -> dict[str, Any]:
-    """Versions, machine, data, backbone and settings: what runs depend on; its digest is named in each of them.
-
-    `untrained` is the accuracy of the task's public guess, null where it has none.
-    """
+    """Versions, machine, data, backbone, settings, a public guess: what runs depend on; each names its digest."""
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
     from lalora_kit.tasks.heads.public import guessed
 
     quick, loaded = Settings(rounds=1, clients=1, epsilon=math.inf, seed=0), load_task(task)
     [first] = federated_rounds(loaded, METHODS["head-only"], quick)
-    guess = guessed(loaded)
     made = {
         "command": command,
         "task": {
@@ -157,7 +153,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
         "settings": {name: value for name, value in DEFAULTS.to_json().items() if name not in (*VARIED, "seed")},
         "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-        "untrained": round(guess, 4) if math.isfinite(guess) else None,
+        "untrained": None if loaded.guess is None else round(guessed(loaded), 4),
     }
     return {"made": digest(made), **made}
 
@@ -203,8 +199,7 @@ def ensure(
     for name in ("task", "settings"):
         if any(computed(kept[name]) != computed(made[name]) for kept in before if name in kept):
             raise ValueError(f"{path} was made with another {name}; its runs do not compare; delete it to start anew")
-    have = lines(path)
-    done = {cell for cell, line in have.items() if not probe or PROBES[0] in line}
+    done = {cell for cell, line in lines(path).items() if not probe or PROBES[0] in line}
     missing = [cell for cell in dict.fromkeys(wanted) if cell not in done]
     if missing and made["made"] not in {kept["made"] for kept in before}:
         append_line(path, made)

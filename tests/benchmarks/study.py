@@ -3,8 +3,8 @@
 Per ε the head's rate is the one that is best for `head-only`, and is the same for all; the adapter's rate is each
 method's own best of one grid. Both are chosen by the mean over the tuning seeds; what is reported is the chosen cell
 on seeds that chose nothing. Linear models and the public guess, beside them, are those of the grid that ships for the
-task (`python -m lalora_kit.trial.grid --baselines`), each at its best head's rate. Choosing on private accuracy would cost budget in a real deployment; here the test set is
-public and the runs are a simulation.
+task (`python -m lalora_kit.trial.grid --baselines`), each at its best head's rate. Choosing on private accuracy would
+cost budget in a real deployment; here the test set is public and the runs are a simulation.
 
 Each run is appended to a JSON-lines file as soon as it ends; a second call goes on.
 """
@@ -96,15 +96,19 @@ class Study:
         points = [100 * (done[one][-1] - done[other][-1]) for one, other in zip(*sides, strict=True)]
         return f"{statistics.fmean(points):+.1f} ({statistics.stdev(points) / math.sqrt(len(points)):.1f})"
 
-    def rivals(self, epsilon: str) -> list[rivals.Rival]:
+    def beside_all(self, epsilon: str) -> list[rivals.Rival]:
         """What ships of linear models and of the public guess, at the default clients."""
         runs, guess = rivals.shipped(self.task)
         found = [rivals.rival(runs, name, float(epsilon), DEFAULTS.clients) for name in rivals.LINEARS]
         return [*(one for one in found if one is not None), *rivals.untrained(guess)]
 
+    def shipped(self, epsilons: list[str]) -> list[str]:
+        """Names of the rivals that ship for the task."""
+        return list(dict.fromkeys(one.name for epsilon in epsilons for one in self.beside_all(epsilon)))
+
     def other(self, name: str, epsilon: str, seeds: int) -> str:
         """A rival's entry in the table; a public guess has no spread, and what does not ship a dash."""
-        for one in self.rivals(epsilon):
+        for one in self.beside_all(epsilon):
             if one.name == name:
                 values = [curve[-1] for curve in one.curves][:seeds]
                 spread = f" ± {statistics.stdev(values):.3f} (–, {one.rate:g})" if len(values) > 1 else ""
@@ -112,7 +116,10 @@ class Study:
         return "–"
 
     def beside(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], done: Done) -> list[str]:
-        """A sentence for each baseline that is level with an adapter, or ahead of one, at each ε; one family."""
+        """A sentence for each baseline that is level with an adapter, or ahead of one, at each ε; one family.
+
+        Of the linear models it is the one that is stronger on the seeds that choose.
+        """
         adapters = [method for method in methods if method != HEAD_ONLY]
         values = {
             (method, epsilon): [
@@ -124,7 +131,9 @@ class Study:
             for epsilon in epsilons
         }
         found = [(HEAD_ONLY, e, values[HEAD_ONLY, e]) for e in epsilons if HEAD_ONLY in methods]
-        found += [(r.name, e, [c[-1] for c in r.curves] * len(seeds)) for e in epsilons for r in self.rivals(e)]
+        runs, guess = rivals.shipped(self.task)
+        others = [(e, one) for e in epsilons for one in rivals.rivals(runs, float(e), DEFAULTS.clients, guess)]
+        found += [(o.name, e, [c[-1] for c in o.curves] * len(seeds)) for e, o in others if o.name != HEAD_ONLY]
         family = [
             [100 * (one - other) for one, other in zip(values[method, epsilon], own, strict=False)]
             for _, epsilon, own in found for method in adapters
@@ -172,7 +181,7 @@ class Study:
                 for method, own in rows.items()
                 if method != HEAD_ONLY
             ),
-            *(line(name, [self.other(name, e, len(seeds)) for e in epsilons]) for name in rivals.NAMES[1:]),
+            *(line(name, [self.other(name, e, len(seeds)) for e in epsilons]) for name in self.shipped(epsilons)),
             *self.beside(epsilons, methods, seeds, done),
             f"mean ± standard deviation over seeds {seeds}; in brackets the rates of adapter and head",
             f"seeds that chose the rates: {chose}",

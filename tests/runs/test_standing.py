@@ -1,4 +1,4 @@
-"""The sentence on whether an adapter pays: right when it is ahead, level and behind, and the same wherever it is said."""
+"""The sentence on whether an adapter pays: right when it is ahead, level and behind."""
 
 from __future__ import annotations
 
