@@ -77,14 +77,14 @@ def points(runs: dict[grid.Cell, list[float]], axis: str, guess: float = math.na
 def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float) -> dict[str, Curves]:
     """Each baseline's curves by value; where a value is no matter to it, they are those of the defaults.
 
-    One that was not run at all values is left out: what has its best rate here and not there would mislead.
+    One whose rate was not chosen at every value is left out: at its best here and not there it would mislead.
     """
     found: dict[str, Curves] = {name: [] for name in rivals.NAMES}
     for value in grid.AXES[axis]:
         epsilon = value if axis == "epsilon" else DEFAULTS.epsilon
         clients = int(value) if axis == "clients" else DEFAULTS.clients
         there = [rivals.rival(runs, name, epsilon, clients) for name in rivals.TRAINED]
-        curves = {one.name: one.curves for one in (*there, *rivals.untrained(guess)) if one is not None}
+        curves = {one.name: one.curves for one in (*there, *rivals.untrained(guess)) if one is not None and one.chosen}
         for name, lines in found.items():
             lines.append([list(curve) for curve in curves.get(name, [])])
     return {name: lines for name, lines in found.items() if all(lines)}

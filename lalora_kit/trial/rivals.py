@@ -42,6 +42,7 @@ class Rival:
     """A baseline at one place: accuracy after each round, a curve a seed; `untrained` has one, that never moves.
 
     rate: of the head; NaN where nothing trains, as are ε and clients.
+    chosen: whether the rate was chosen; else it is the default one, and the label says so.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Rival:
     clients: int
     rate: float
     curves: Sequence[Sequence[float]]
+    chosen: bool = True
+
+    @property
+    def label(self) -> str:
+        """Its name, and that its rate is the default one, where no runs chose it."""
+        return self.name if self.chosen else f"{self.name}, default rate"
 
     @property
     def accuracy(self) -> float:
@@ -58,7 +65,7 @@ class Rival:
     @property
     def text(self) -> str:
         """`linear 83.1%`."""
-        return f"{self.name} {self.accuracy:.1%}"
+        return f"{self.label} {self.accuracy:.1%}"
 
 
 def bare_run(name: str, rate: float, epsilon: float, seed: int, clients: int = DEFAULTS.clients) -> Cell:
@@ -114,11 +121,13 @@ def best_rate(runs: Curves, name: str, epsilon: float, clients: int = DEFAULTS.c
 
 
 def rival(runs: Curves, name: str, epsilon: float, clients: int) -> Rival | None:
-    """A rival at its best rate, over the reported seeds; None where its runs are not there."""
+    """A rival over the reported seeds, at its best rate or, where none was chosen, the default; None without runs."""
     rate = best_rate(runs, name, epsilon, clients)
+    chosen = math.isfinite(rate)
+    rate = rate if chosen else DEFAULTS.head_learning_rate
     cells = [bare_run(name, rate, epsilon, seed, clients) for seed in SEEDS]
     curves = [runs[cell] for cell in cells if cell in runs]
-    return Rival(name, epsilon, clients, rate, curves) if curves else None
+    return Rival(name, epsilon, clients, rate, curves, chosen) if curves else None
 
 
 def rivals(runs: Curves, epsilon: float, clients: int, guess: float = math.nan) -> list[Rival]:
@@ -191,4 +200,5 @@ def told_of_run(method: Method, accuracy: float, samples: int, found: Sequence[R
     """A sentence for each shipped rival that is ahead of a run, or level with it; see `runs.standing`."""
     at = where(found)
     basis = f"one run, against shipped ones{at and f' at {at}'}"
-    return of_one_run(method, accuracy, samples, [(r.name, r.accuracy) for r in found], basis)
+    others = [(one.label, one.accuracy) for one in found if one.name != method.name]  # its own kind is no measure
+    return of_one_run(method, accuracy, samples, others, basis)

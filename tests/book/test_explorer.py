@@ -50,6 +50,7 @@ def test_baselines_lie_beside_every_method_and_are_said_to_be_ahead(page):
     """On digits a private linear model on the inputs is far ahead of every adapter; the page says so at each value."""
     runs, data = grid.load(), embedded(page)
     assert {"head-only", "linear", "linear-hog"} <= set(data["rivals"]) <= set(data["shown"])
+    assert all("head-only" in told["series"] for told in data["axes"].values())
     for axis, told in data["axes"].items():
         for at, value in enumerate(grid.AXES[axis]):
             place = (value if axis == "epsilon" else 3.0, value if axis == "clients" else 8)

@@ -68,6 +68,8 @@ def test_the_rate_is_chosen_on_other_seeds_than_are_reported(filled):
     assert one.rate == 2.0 and one.accuracy == pytest.approx(0.492) and len(one.curves) == len(grid.SEEDS)
     del runs[bare_run("linear", 0.5, 3.0, TUNING_SEEDS[0], 8)]
     assert math.isnan(best_rate(runs, "linear", 3.0, 8)) and rival(runs, "linear", 3.0, 8) is None
+    runs[bare_run("linear", grid.DEFAULTS.head_learning_rate, 3.0, 0, 8)] = [0.1, 0.4]
+    assert rival(runs, "linear", 3.0, 8).text == "linear, default rate 40.0%", "what nobody chose is said to be so"
 
 
 def test_the_nearest_place_is_named_and_holds_the_stronger_linear_model(filled):
