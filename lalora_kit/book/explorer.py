@@ -44,7 +44,8 @@ def explorer(out_html: Path, path: Path = grid.FILE) -> int:
     quoted = json.dumps(data).replace("<", "\\u003c")  # so that nothing in it can end the script that holds it
     rest = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
     rest += f", adapter's learning rate {DEFAULTS.learning_rate:g}"
-    told = {"count": len(runs), "rest": rest, "task": grid.task_in(path)}
+    default = ", ".join(name for name in named if name not in baselines(runs, next(iter(axes)), guess))
+    told = {"count": len(runs), "rest": rest, "task": grid.task_in(path), "default": default}
     out_html.write_text(fill("explorer.html.j2", data=quoted, plotly=get_plotlyjs(), **told), encoding="utf-8")
     return len(runs)
 
