@@ -144,7 +144,7 @@ def compare(
     told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
     begin(f"comparing {told}: {seeds} seeds, {workers or usable_cores()} processes, kept in {out}")
     with loading_torch():
-        from lalora_kit.trial.beside import run_beside
+        from lalora_kit.trial.beside import choosing_runs, run_beside
         from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
         from lalora_kit.trial.study import lines
         from lalora_kit.trial.tables import RUNS, write_tables
@@ -159,7 +159,7 @@ def compare(
         out, lines(out / RUNS), claims, task=task, seeds=reported(seeds), rates=grid, workers=workers, command=command
     )
     finish(rows, [], write_tables(out, rows, [], grid), grid, as_json, compared)
-    typer.echo(tuning_note(claims, grid), err=as_json)
+    typer.echo(tuning_note(claims, grid, choosing_runs(out)), err=as_json)
 
 
 @app.command()
@@ -181,6 +181,7 @@ def finish(
     """Print the table, the baselines beside it, which best rates a wider grid might better, and where it is kept."""
     from lalora_kit.records import SEED_KNOWN
     from lalora_kit.trial.claim_runs import at_an_end
+    from lalora_kit.trial.rivals import HEAD_RATES
     from lalora_kit.trial.tables import as_records
 
     if as_json:
@@ -202,6 +203,9 @@ def finish(
         typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")
     for baseline in compared:
         typer.echo(baseline.text)
+    if compared:
+        most = ", ".join(dict.fromkeys(end for baseline in compared for end in baseline.at_an_end)) or "none"
+        typer.echo(f"head's rates {', '.join(f'{r:g}' for r in HEAD_RATES)}; best at an end of them: {most}")
     ends = ", ".join(at_an_end(rows, rates)) or "none"
     typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

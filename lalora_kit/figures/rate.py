@@ -10,7 +10,19 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import AXIS_NAMES, RATE, axis_ticks, head_line, head_look, moved, place, series_look
+from lalora_kit.figures.ablation import (
+    AXIS_NAMES,
+    RATE,
+    RIVAL_LINES,
+    axis_ticks,
+    head_line,
+    head_look,
+    moved,
+    place,
+    rival_lines,
+    rival_style,
+    series_look,
+)
 from lalora_kit.figures.common import (
     ACCURACY,
     FAINT,
@@ -23,6 +35,7 @@ from lalora_kit.figures.common import (
     rounds_tick,
     seeds,
 )
+from lalora_kit.trial.rivals import Rival
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class RateView:
     axis, values: the setting on the right, and the grid's values of it.
     grid: of the method chosen, accuracies by that setting; `head` of head-only.
     dots: every run finished here.
+    rivals: the shipped baselines nearest to the settings chosen.
     """
 
     method: str
@@ -64,10 +78,11 @@ class RateView:
     others: Sequence[Sequence[float | None]] = ()
     shipped: Sequence[Sequence[float]] = ()
     dots: Sequence[Dot] = ()
+    rivals: Sequence[Rival] = ()
 
 
 def rate_data(view: RateView) -> list[dict[str, Any]]:
-    """What changes in the panel's eleven traces, in the order of `rate_panel_figure`."""
+    """What changes in the panel's fourteen traces, in the order of `rate_panel_figure`."""
     chosen = view.chosen or view.method
     own, its = series_look(view.method), series_look(chosen)
     fill = {"fillcolor": edge(its["line"]["color"], fill=True)["fillcolor"]}
@@ -88,6 +103,7 @@ def rate_data(view: RateView) -> list[dict[str, Any]]:
         {**most, **fill},
         {**middle, "name": f"grid: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "line": {"color": own["line"]["color"]}},
+        *rival_lines(view.rivals, (0, view.rounds + 0.5)),
     ]
 
 
@@ -138,10 +154,12 @@ def rate_panel_figure(view: RateView) -> go.Figure:
         edge("#000000", fill=True),
         {**faint, "line": {"width": 1}, "opacity": 0.6},
         {**faint, "name": "other seeds run here"},
+        *([rival_style()] * RIVAL_LINES),
     ]
     for at, (style, data) in enumerate(zip(styles, rate_data(view), strict=True)):
         merged = {**style, **data}
-        merged |= {part: {**style.get(part, {}), **data.get(part, {})} for part in ("marker", "line")}
+        both = {"line"} if at >= len(styles) - RIVAL_LINES else {"marker", "line"}
+        merged |= {part: {**style.get(part, {}), **data.get(part, {})} for part in both}
         figure.add_trace(go.Scatter(**merged), 1, 2 if 2 <= at < 7 else 1)
     figure.update_layout(
         template=TEMPLATE, title_text=rate_title(view), height=460, autosize=True, legend_traceorder="normal"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from lalora_kit.figures.ablation import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.figures.common import (
     EPSILON,
     FAINT,
@@ -34,6 +35,7 @@ from lalora_kit.lessons.lesson import epsilon_text
 if TYPE_CHECKING:
     from lalora_kit.lessons.lesson import Outlook
     from lalora_kit.records import Round
+    from lalora_kit.trial.rivals import Rival
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class TrainingView:
 
     `seen` holds what the lens saw of each round; a round that is not there is shown by its accuracy.
     `others` are whole runs that differ by their seed only; `shipped` is the grid's, a curve a seed, of accuracy.
+    `rivals` are the shipped baselines nearest to the settings, of accuracy too.
     """
 
     method: str
@@ -56,6 +59,7 @@ class TrainingView:
     seen: Mapping[Round, Seen] = field(default_factory=dict)
     others: Sequence[Sequence[Round]] = ()
     shipped: Sequence[Sequence[float]] = ()
+    rivals: Sequence[Rival] = ()
 
     def points(self, records: Sequence[Round]) -> Points:
         """A run's curve."""
@@ -71,7 +75,7 @@ class TrainingView:
 
 
 def training_data(view: TrainingView) -> list[dict[str, Any]]:
-    """x, y and name of the panel's ten traces, in the order of `training_figure`: what changes while it is live."""
+    """x, y and name of the panel's traces, in the order of `training_figure`: what changes while it is live."""
     outlook, shown = view.outlook, math.isfinite(view.outlook.epsilon)
     curves = [
         (view.lens.beside or "head-only (at the first settings)", view.beside()),
@@ -90,6 +94,7 @@ def training_data(view: TrainingView) -> list[dict[str, Any]]:
         high,
         {**mean, "name": f"shipped grid, {seeds(grid)}"},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "name": "other seeds run here"},
+        *rival_lines(view.rivals, (0, view.rounds + 0.5)),
     ]
 
 
@@ -110,6 +115,7 @@ def training_figure(view: TrainingView) -> go.Figure:
         edge(colour, fill=True),
         {"mode": "lines", "line": {"color": colour, "width": 1}, "opacity": 0.6, "hovertemplate": view.lens.hover},
         {"mode": "lines", "line": {"color": colour, "width": 1.5}, "opacity": FAINT, "hovertemplate": view.lens.hover},
+        *([rival_style()] * RIVAL_LINES),
     ]
     for place, (style, data) in enumerate(zip(styles, training_data(view), strict=True)):
         figure.add_trace(go.Scatter(**style, **data), 1, 2 if place in (3, 4, 5) else 1)

@@ -17,7 +17,7 @@ from lalora_kit.methods import Method
 from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values
-from lalora_kit.panels.widgets import slim, three_sliders
+from lalora_kit.panels.widgets import against, beside, slim, three_sliders
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 from lalora_kit.trial import ablation, grid
@@ -106,7 +106,11 @@ class RatePanel(LivePanel):
             title=figures_rate.rate_title(now),
             status=training.status,
             facts=training.facts(),
-            notes=[ablation.told(now.shipped, training.method, training.settings), training.caution],
+            notes=[
+                ablation.told(now.shipped, training.method, training.settings),
+                *against(training, now.rivals),
+                training.caution,
+            ],
             layout=figures_rate.rate_layout(now),
             error=training.error,
         )
@@ -129,6 +133,7 @@ class RatePanel(LivePanel):
             previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
             others=[accuracies(run) for run in training.others()],
             shipped=ablation.seeds_at(self.runs, chosen, training.settings, training.task.name),
+            rivals=beside(training),
             dots=[
                 Dot(
                     method, getattr(at, axis), accuracy,

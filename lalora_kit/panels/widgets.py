@@ -18,11 +18,11 @@ from lalora_kit.lessons.lens import ACCURACY
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values, show_figure
-from lalora_kit.trial import ablation
+from lalora_kit.trial import ablation, rivals
 
 __all__ = [
-    "TrainingPanel", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider", "reveal",
-    "show_figure", "slim", "three_sliders", "view",
+    "TrainingPanel", "against", "beside", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider",
+    "reveal", "show_figure", "slim", "three_sliders", "view",
 ]  # fmt: skip
 
 RANKS = (1, 2, 4, 8, 16, 32)
@@ -111,7 +111,8 @@ class TrainingPanel(LivePanel):
     """The widgets of a `LiveTraining`: ε, rank and clients, Run, Stop, Reset, Next seed, one figure, the facts.
 
     Headless it trains once if there is nothing to show yet, and leaves one figure and a line of text. What the figure
-    draws of each round is the training's `lens`.
+    draws of each round is the training's `lens`; where that is accuracy, the baselines that ship for the task lie
+    beside it, from the setting that is nearest, and a run that ends is held against them.
 
     Args:
         training: the state behind the panel.
@@ -151,7 +152,7 @@ class TrainingPanel(LivePanel):
             title=figures_training.training_title(now),
             status=training.status,
             facts=training.facts(),
-            notes=[told, training.caution],
+            notes=[told, *against(training, now.rivals), training.caution],
             error=training.error,
         )
 
@@ -161,7 +162,26 @@ class TrainingPanel(LivePanel):
         return replace(
             view(training),
             shipped=ablation.seeds_at(runs, training.method, training.settings, training.task.name),
+            rivals=beside(training),
         )
+
+
+def beside(training: LiveTraining) -> Sequence[rivals.Rival]:
+    """The shipped baselines at the setting nearest to the sliders'; none where the lens draws no accuracy."""
+    at = training.settings
+    return rivals.nearest(training.task.name, at.epsilon, at.clients) if training.lens is ACCURACY else []
+
+
+def against(training: LiveTraining, found: Sequence[rivals.Rival]) -> list[str]:
+    """What lies beside a training, and, once a run has ended at the sliders' settings, each that it is not ahead of."""
+    if training.lens is not ACCURACY:
+        return []
+    said, done = [rivals.told(training.task.name, found)], training.records
+    if done and done[-1].evaluated and done[-1].round == training.trained.rounds:
+        at = training.trained
+        shown = rivals.nearest(training.task.name, at.epsilon, at.clients)
+        said += rivals.told_of_run(training.trained_method, done[-1].accuracy, len(training.task.test), shown)
+    return said
 
 
 def view(training: LiveTraining) -> figures_training.TrainingView:

@@ -25,6 +25,7 @@ from lalora_kit.runs.marks import LEDGER, SITES
 from lalora_kit.runs.results import Opened, Scores, predictions, row, scores, shown
 from lalora_kit.runs.saved import load
 from lalora_kit.runs.spent import Spent, open_account, spent
+from lalora_kit.runs.standing import of_one_run
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.heads.linear import HOG, LINEAR, linear_views
@@ -159,22 +160,9 @@ def trained(
 
 
 def standings(method: Method, overall: Scores, measured: list[Yardstick]) -> list[str]:
-    """A sentence for each baseline without an adapter that is ahead of the run, or level with it.
-
-    Level is what the number of test samples cannot tell apart: within two standard errors of the difference. A run
-    that trains no adapter itself is not said to have one, and not held against its own kind.
-    """
-    said, adapts = [], method.trained_in(1, method.least_local_steps)
-    for y in measured:
-        if y.name in BARE and y.overall is not None and (adapts or y.name != method.name):
-            p, q, n = overall.accuracy, y.overall.accuracy, max(overall.samples, 1)
-            lead, error = q - p, 2 * math.sqrt((p * (1 - p) + q * (1 - q)) / n)
-            if lead > -error:
-                how = "ahead of" if lead > error else "level with"
-                words = f"{y.name} ({shown(q)}) is {how} {method.name} ({shown(p)})"
-                why = "here the adapter does not pay; " if adapts else ""
-                said.append(f"{words}: {why}one run, at the rates that it was given")
-    return said
+    """A sentence for each baseline without an adapter that is ahead of the run, or level with it."""
+    bare = [(y.name, y.overall.accuracy) for y in measured if y.name in BARE and y.overall is not None]
+    return of_one_run(method, overall.accuracy, overall.samples, bare, "one run, at the rates that it was given")
 
 
 def cost(unit: str, total: Spent) -> str:

@@ -15,11 +15,12 @@ from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
 from lalora_kit.trial.effects import effect_at
-from lalora_kit.trial.grid import AXES, RATE, SEEDS, cell
+from lalora_kit.trial.grid import AXES, RATE, SEEDS, TASK, cell
 from lalora_kit.trial.study import DEFAULTS, VARIED, Cell
 
+__all__ = ["TASK", "Gain", "best", "beyond", "cliff", "gain", "line", "seeds_at", "told"]
+
 Runs = Mapping[Cell, Sequence[float]]
-TASK = "digits"  # what the grid was made on
 FREE = ("seed", "device", "max_samples", "teaching")  # what may differ between runs that are drawn together
 LEAST_SEEDS = 3
 FALL = 0.75  # of its own best accuracy: below this a line has fallen off

@@ -1,13 +1,14 @@
 """Beside: the baselines that every comparison shows, and whether an adapter is ahead of them at all.
 
-    head-only     the backbone as it is, its head at the default rate, as in all runs here
+    head-only     the backbone as it is and a new head
     linear        a private linear model on the raw inputs (`tasks.heads.linear`); where gradients' histograms
                   (`linear-hog`) do better on the seeds that choose rates, these are shown in its place
     untrained     what public knowledge alone reaches, where a task has such a guess; no ε
 
-A linear model has no adapter, so its one rate is the head's: chosen from `HEAD_RATES` on the seeds that choose the
-adapters' rates. Each adapter is taken at its best rate. Differences are paired by seed; all of a table are one family
-(`effects`), apart from the claims', whose verdicts they do not touch. An adapter is ahead of a baseline only where the
+Every side is taken at its best head's rate of `HEAD_RATES`, chosen on the seeds that choose all rates here: head-only
+and linear models, which have no other, and each adapter at the adapter's rate that the claims chose for it at the
+default head's. Differences are paired by seed; all of a table are one family (`effects`), apart from the claims',
+whose head's rate is one for all and whose verdicts they do not touch. An adapter is ahead of a baseline only where the
 whole interval is; where it covers zero the two are level: these seeds cannot tell them apart.
 """
 
@@ -16,22 +17,20 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lalora_kit.base.files import dumps, write_atomically
+from lalora_kit.runs.standing import AHEAD, BEHIND, LEVEL, sentence
 from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.trial.claims import Claim
 from lalora_kit.trial.effects import Effect, together
+from lalora_kit.trial.rivals import HEAD_RATES, LINEARS, bare_run
 from lalora_kit.trial.study import Cell, ensure, lines, made_with
 from lalora_kit.trial.tables import shortened
 from lalora_kit.trial.verdicts import EQUAL, TUNING_SEEDS, Grid, Runs, at_best, has_rate, run_of, tuned
 
-if TYPE_CHECKING:
-    from lalora_kit.tasks import Task
-
-HEAD_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
 RUNS, TABLE = "baselines.jsonl", "baselines.json"
 
 
@@ -39,7 +38,8 @@ RUNS, TABLE = "baselines.jsonl", "baselines.json"
 class Baseline:
     """A baseline at one ε: mean accuracy over the reported seeds, at its head's rate (NaN where nothing trains).
 
-    over: by method, the method's accuracy at its best rate less the baseline's, in points.
+    over: by method, the method's accuracy at its best rates less the baseline's, in points.
+    heads: by method, the head's rate at which it is taken.
     """
 
     name: str
@@ -47,83 +47,116 @@ class Baseline:
     accuracy: float
     rate: float
     over: Mapping[str, Effect]
-
-    def methods(self, sign: int) -> list[str]:
-        """Methods that are ahead of the baseline (1), level with it (0) or behind it (-1)."""
-        return [method for method, effect in self.over.items() if standing(effect) == sign]
-
-    @property
-    def verdict(self) -> str:
-        """How the methods stand to it, in words."""
-        said = [
-            f"{words} {', '.join(names)}"
-            for words, names in (("ahead of", self.methods(-1)), ("level with", self.methods(0)))
-            if names
-        ]
-        return f"is {' and '.join(said)}" if said else "is behind every adapter"
+    heads: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The sentence."""
-        return f"{self.name} at ε={self.epsilon:g} (accuracy {self.accuracy:.3f}) {self.verdict}"
+        against = {m: (self.accuracy + effect.mean / 100, standing(effect)) for m, effect in self.over.items()}
+        among = max((effect.among for effect in self.over.values()), default=0)
+        seeds = min((effect.seeds for effect in self.over.values()), default=0)
+        basis = f"{seeds} seeds, every side at its best rates; {among} intervals that hold together at 95 %"
+        return sentence(self.name, self.accuracy, against, basis, f"at ε={self.epsilon:g}")
+
+    @property
+    def at_an_end(self) -> list[str]:
+        """Sides whose head's rate lies at an end of the grid; `head-only at ε=1`."""
+        rates = {self.name: self.rate, **self.heads}
+        return [f"{name} at ε={self.epsilon:g}" for name, r in rates.items() if r in (HEAD_RATES[0], HEAD_RATES[-1])]
 
     def to_json(self) -> dict[str, Any]:
         """A flat mapping, with a key and a verdict as the rows of the claims have."""
+        words = {AHEAD: "ahead", LEVEL: "level", BEHIND: "behind"}
+        said = {name: words[standing(effect)] for name, effect in self.over.items()}
         record: dict[str, Any] = {
             "key": f"beside-{self.name}-{self.epsilon:g}", "claim": self.text, "baseline": self.name,
-            "epsilon": self.epsilon, "accuracy": self.accuracy, "head_rate": self.rate, "verdict": self.verdict,
+            "epsilon": self.epsilon, "accuracy": self.accuracy, "head_rate": self.rate,
+            "verdict": ", ".join(f"{name} {word}" for name, word in said.items()),
         }  # fmt: skip
         for method, effect in self.over.items():
             record |= {f"{method}_{part}": getattr(effect, part) for part in ("mean", "low", "high", "seeds")}
+        record |= {f"{method}_head_rate": rate for method, rate in self.heads.items()}
         return {key: shortened(value) for key, value in record.items()}
 
 
 def standing(effect: Effect) -> int:
-    """1 ahead, -1 behind, 0 level; without a spread the difference itself decides."""
+    """Where a method stands to a baseline, from its lead; without a spread the lead itself decides."""
     low, high = (effect.mean, effect.mean) if effect.still else (effect.low, effect.high)
-    return 1 if low > 0 else -1 if high < 0 else 0
+    return AHEAD if low > 0 else BEHIND if high < 0 else LEVEL
 
 
-def linear_run(name: str, rate: float, epsilon: float, seed: int) -> Cell:
-    """The run of a linear model: its rate is the head's."""
-    return replace(run_of(HEAD_ONLY, EQUAL, epsilon, seed), method=name, head_learning_rate=rate)
+@dataclass(frozen=True)
+class Side:
+    """One side of the comparison at one ε: a baseline, or a method at its adapter's rate; its head's rate is open."""
+
+    name: str
+    epsilon: float
+    rate: float = EQUAL
+
+    def run(self, head: float, seed: int) -> Cell:
+        """The run at a head's rate."""
+        if self.name in (HEAD_ONLY, *LINEARS):
+            return bare_run(self.name, head, self.epsilon, seed)
+        return replace(run_of(self.name, self.rate, self.epsilon, seed), head_learning_rate=head)
+
+    def choosing(self) -> list[Cell]:
+        """The runs that choose the head's rate."""
+        return [self.run(head, seed) for head in HEAD_RATES for seed in TUNING_SEEDS]
+
+    def chosen(self, runs: Runs) -> tuple[float, float]:
+        """Mean accuracy on the seeds that choose, and the head's rate that has most; NaN where a run is missing."""
+        means = [(statistics.fmean(accuracy(runs, self.run(h, s)) for s in TUNING_SEEDS), h) for h in HEAD_RATES]
+        return max(means, key=lambda one: one[0])
+
+    def values(self, runs: Runs, seeds: Sequence[int]) -> list[float]:
+        """Accuracy by seed, at the best head's rate."""
+        return [accuracy(runs, self.run(self.chosen(runs)[1], seed)) for seed in seeds]
 
 
 def run_beside(
     out: Path, runs: Runs, claims: Sequence[Claim], *, task: str, seeds: Sequence[int], rates: Grid,
     workers: int | None = None, command: str = "lalora claims",
 ) -> list[Baseline]:  # fmt: skip
-    """Run what is missing of the baselines, keep it in `out`/baselines.jsonl, and hold the claims' methods to them.
+    """Run what is missing of the baselines, and of the methods at other head's rates, keep it, and hold them together.
 
     Args:
-        out: folder of the runs; `baselines.json` is the table.
-        runs: those of the claims, which hold the methods and head-only.
+        out: folder of the runs, in `baselines.jsonl`; `baselines.json` is the table.
+        runs: those of the claims, which chose the adapters' rates.
         claims, task, seeds, rates, workers, command: as for `claim_runs.run_claims`.
     """
     from lalora_kit.tasks import load_task
     from lalora_kit.tasks.heads.linear import linear_views
+    from lalora_kit.tasks.heads.public import guessed
 
     loaded, path, made = load_task(task), out / RUNS, made_with(command, task)
-    views, epsilons = list(linear_views(loaded)), sorted({claim.epsilon for claim in claims})
-    chosen = [
-        linear_run(v, rate, e, seed) for v in views for e in epsilons for rate in HEAD_RATES for seed in TUNING_SEEDS
-    ]
-    ensure(chosen, made, path, workers)
-    best = {(v, e): best_rate(lines(path), v, e) for v in views for e in epsilons}
-    ensure([linear_run(v, rate, e, seed) for (v, e), rate in best.items() for seed in seeds], made, path, workers)
-    found = beside({**runs, **lines(path)}, claims, seeds, rates, views, untrained(loaded))
-    write_atomically(out / TABLE, dumps({"made": made, "head_rates": HEAD_RATES, "rows": [b.to_json() for b in found]}))
-    return found
+    views = list(linear_views(loaded))
+    found = [side for e, adapters in adapted(runs, claims, rates).items() for side in (*bare(e, views), *adapters)]
+    ensure([cell for side in found for cell in side.choosing() if cell not in runs], made, path, workers)
+    known = {**runs, **lines(path)}
+    reported = [side.run(side.chosen(known)[1], seed) for side in found for seed in seeds]
+    ensure([cell for cell in reported if cell not in runs], made, path, workers)
+    table = beside({**runs, **lines(path)}, claims, seeds, rates, views, guessed(loaded))
+    write_atomically(out / TABLE, dumps({"made": made, "head_rates": HEAD_RATES, "rows": [b.to_json() for b in table]}))
+    return table
 
 
-def best_rate(runs: Runs, name: str, epsilon: float) -> float:
-    """The head's rate that is best for a linear model on the tuning seeds."""
-    return max(HEAD_RATES, key=lambda rate: tuning_accuracy(runs, name, rate, epsilon))
+def adapted(runs: Runs, claims: Iterable[Claim], rates: Grid) -> dict[float, list[Side]]:
+    """The adapters of the claims by ε, each at the rate that the claims chose for it."""
+    named = {(claim.epsilon, at_best(arm)): None for claim in claims for arm in claim.arms if has_rate(arm)}
+    return {
+        epsilon: [Side(m, epsilon, tuned(runs, m, epsilon, rates)) for e, m in named if e == epsilon]
+        for epsilon in sorted({epsilon for epsilon, _ in named})
+    }
 
 
-def tuning_accuracy(runs: Runs, name: str, rate: float, epsilon: float) -> float:
-    """Mean accuracy on the seeds that choose."""
-    return statistics.fmean(accuracy(runs, linear_run(name, rate, epsilon, seed)) for seed in TUNING_SEEDS)
+def bare(epsilon: float, views: Sequence[str]) -> list[Side]:
+    """The baselines that train."""
+    return [Side(name, epsilon) for name in (HEAD_ONLY, *views)]
+
+
+def choosing_runs(out: Path) -> int:
+    """How many of the kept runs only chose a head's rate."""
+    return sum(cell.seed in TUNING_SEEDS for cell in lines(out / RUNS))
 
 
 def accuracy(runs: Runs, cell: Cell) -> float:
@@ -131,41 +164,26 @@ def accuracy(runs: Runs, cell: Cell) -> float:
     return float(runs[cell]["curve"][-1]) if cell in runs else math.nan
 
 
-def untrained(task: Task) -> float:
-    """Test accuracy of a task's public guess; NaN where it has none."""
-    if task.guess is None:
-        return math.nan
-    return float((task.guess(task.test.inputs) == task.test.labels).double().mean())
-
-
 def beside(
-    runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rates: Grid, views: Sequence[str], guessed: float
+    runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rates: Grid, views: Sequence[str], guess: float
 ) -> list[Baseline]:
     """Each baseline at each ε with every adapter of the claims, from the runs that there are."""
-    sides = {(claim.epsilon, at_best(arm)): None for claim in claims for arm in claim.arms if has_rate(arm)}
-    rows: list[tuple[str, float, list[float], float, list[str]]] = []
-    for epsilon in sorted({epsilon for epsilon, _ in sides}):
-        methods = [method for e, method in sides if e == epsilon]
-        found = [(HEAD_ONLY, EQUAL, [accuracy(runs, run_of(HEAD_ONLY, EQUAL, epsilon, seed)) for seed in seeds])]
-        tried = [(view, best_rate(runs, view, epsilon)) for view in views]
-        if tried:
-            view, rate = max(tried, key=lambda one: tuning_accuracy(runs, one[0], one[1], epsilon))
-            found.append((view, rate, [accuracy(runs, linear_run(view, rate, epsilon, seed)) for seed in seeds]))
-        if math.isfinite(guessed):
-            found.append((UNTRAINED, math.nan, [guessed] * len(seeds)))
-        rows += [(name, epsilon, values, rate, methods) for name, rate, values in found]
+    rows: list[tuple[str, float, list[float], float, list[Side]]] = []
+    for epsilon, adapters in adapted(runs, claims, rates).items():
+        head, *linear = bare(epsilon, views)
+        stronger = [max(linear, key=lambda side: side.chosen(runs)[0])] if linear else []
+        found = [(s.name, s.values(runs, seeds), s.chosen(runs)[1]) for s in (head, *stronger)]
+        found += [(UNTRAINED, [guess] * len(seeds), math.nan)] if math.isfinite(guess) else []
+        rows += [(name, epsilon, values, rate, adapters) for name, values, rate in found]
     family = [
-        [100 * (one - other) for one, other in zip(at_its_best(runs, m, epsilon, seeds, rates), values, strict=True)]
-        for _, epsilon, values, _, methods in rows for m in methods
+        [100 * (one - other) for one, other in zip(side.values(runs, seeds), values, strict=True)]
+        for _, _, values, _, adapters in rows for side in adapters
     ]  # fmt: skip
     effects = iter(together(family))
     return [
-        Baseline(name, epsilon, statistics.fmean(values), rate, {method: next(effects) for method in methods})
-        for name, epsilon, values, rate, methods in rows
-    ]
-
-
-def at_its_best(runs: Runs, method: str, epsilon: float, seeds: Sequence[int], rates: Grid) -> list[float]:
-    """A method's accuracy by seed, at the rate that other seeds chose."""
-    rate = tuned(runs, method, epsilon, rates)
-    return [accuracy(runs, run_of(method, rate, epsilon, seed)) for seed in seeds]
+        Baseline(
+            name, epsilon, statistics.fmean(values), rate,
+            {side.name: next(effects) for side in adapters}, {side.name: side.chosen(runs)[1] for side in adapters},
+        )
+        for name, epsilon, values, rate, adapters in rows
+    ]  # fmt: skip

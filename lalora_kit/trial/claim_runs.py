@@ -154,9 +154,9 @@ def comparison(methods: Sequence[str], epsilons: Sequence[float]) -> list[Claim]
     ]  # fmt: skip
 
 
-def tuning_note(claims: Sequence[Claim], rates: Grid) -> str:
-    """What the choice of rates would have cost on private data: it must be charged or declared."""
-    runs = len(tuning_runs(claims, rates))
+def tuning_note(claims: Sequence[Claim], rates: Grid, more: int = 0) -> str:
+    """What the choice of rates would have cost on private data: it must be charged or declared; `more` runs beside."""
+    runs = len(tuning_runs(claims, rates)) + more
     return (
         f"declared: {runs} runs chose the rates by test accuracy, taken to be public here; on private data each of "
         "them would be charged to the ledger, or declared beside its ε"

@@ -2,8 +2,10 @@
 
     python -m lalora_kit.trial.grid                       # all of it: about 600 runs of some seconds
     python -m lalora_kit.trial.grid --axis learning_rate --seeds 0 1
+    python -m lalora_kit.trial.grid --baselines linear linear-hog
 
-A second call goes on where the first one stopped.
+A second call goes on where the first one stopped. What has no adapter lies in the same file, at its best rate for each
+ε and number of clients (`rivals`). A task has a file of its own.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
+from lalora_kit.base.files import read_lines
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.controls import CONTROLS, PASSED
 from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, find, made_with
 
-FILE = Path(__file__).parent / "kept" / "grid.jsonl"
+TASK = "digits"  # what the lessons' grid is made on
+KEPT = Path(__file__).parent / "kept" / "grid"
+FILE = KEPT / f"{TASK}.jsonl"
 COMMAND = "python -m lalora_kit.trial.grid"
 SEEDS = (0, 1, 2, 3, 4)
 RATE = "learning_rate"
@@ -52,21 +57,42 @@ def cells(axes: Iterable[str], series: Iterable[str], seeds: Iterable[int]) -> l
     return list(dict.fromkeys(wanted))
 
 
+def file_of(task: str) -> Path:
+    """Where a task's runs are kept; a name with a slash has none."""
+    return KEPT / f"{task.replace('/', '-')}.jsonl"
+
+
 def load(path: Path = FILE) -> dict[Cell, list[float]]:
     """Accuracy after each round, of every run that is done."""
     return curves(path)
 
 
+def task_in(path: Path = FILE) -> str:
+    """The task that a grid's runs were made on, as it stands beside them."""
+    heads = [line for line in read_lines(path) if "task" in line] if path.exists() else []
+    return str(heads[-1]["task"]["task"]) if heads else TASK
+
+
 def main() -> None:
     """Run what is missing of the grid, or of the part asked for."""
+    from lalora_kit.tasks import load_task
+    from lalora_kit.tasks.heads.linear import linear_views
+    from lalora_kit.trial import rivals
+
     parser = argparse.ArgumentParser(prog=COMMAND, description="Run what is missing of the grid of the lessons.")
+    parser.add_argument("--task", default=TASK)
     parser.add_argument("--axis", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--series", nargs="+", choices=list(SERIES), default=list(SERIES), metavar="NAME")
+    parser.add_argument("--baselines", nargs="*", choices=rivals.TRAINED, help="These alone; by default all that fit.")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--workers", type=int, help="Processes; by default one a core.")
-    parser.add_argument("--out", type=Path, default=FILE)
+    parser.add_argument("--out", type=Path, help="By default the shipped file of the task.")
     options = parser.parse_args()
-    ensure(cells(options.axis, options.series, options.seeds), made_with(COMMAND), options.out, options.workers)
+    path, made = options.out or file_of(options.task), made_with(COMMAND, options.task)
+    if options.baselines is None:
+        ensure(cells(options.axis, options.series, options.seeds), made, path, options.workers)
+    fit = (rivals.HEAD_ONLY, *linear_views(load_task(options.task)))
+    rivals.fill(path, made, [name for name in options.baselines or fit if name in fit], options.seeds, options.workers)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ import math
 import multiprocessing
 import os
 import platform
-import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from lalora_kit.base.files import append_line, digest, dumps, read_lines, write_atomically
 from lalora_kit.base.threads import usable_cores
+from lalora_kit.lessons.probes import PROBES, probes
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import MARK, blamed, content_of
@@ -32,15 +32,12 @@ from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
-    from lalora_kit.records import Round
-    from lalora_kit.tasks import Task
+    pass
 
 DEFAULTS = Settings()
 VARIED = ("learning_rate", "epsilon", "rank", "clients")
 HEAD_RATE = "head_learning_rate"
 CONTENT = "method_sha256"
-PROBES = ("coupling", "lambda_factors", "lambda_weights", "moved")
-EVALUATED = 128  # test samples behind each probe
 
 
 @dataclass(frozen=True)
@@ -109,41 +106,15 @@ def train(run: Cell, task: str = "digits", probe: bool = False, last: bool = Fal
     }
 
 
-def probes(task: Task, records: Sequence[Round]) -> dict[str, float | None]:
-    """The lessons' diagnostics of a finished run, on the first test samples (public); null where undefined.
-
-    coupling: c_W of clean gradients, mean over the models after each round. lambda_factors, lambda_weights: λ_max of
-    the last model in both spaces. moved: ‖s·B·A‖ of the last model over all layers, how far it has come.
-    """
-    import numpy as np
-    import torch
-
-    from lalora_kit.engine.persample import Engine
-    from lalora_kit.lessons.coupling import coupling
-    from lalora_kit.lessons.gradients import mean_gradient
-    from lalora_kit.lessons.sharpness import FACTORS, WEIGHTS, sharpness
-
-    last = records[-1].adapter
-    engine = Engine(task, last.scale, max_samples=64)
-    seen = task.test.select(torch.arange(min(EVALUATED, len(task.test))))
-    cosines = [coupling(r.adapter, mean_gradient(engine, r.adapter, seen)).pooled.weight for r in records]
-    defined = [value for value in cosines if math.isfinite(value)]
-    largest = {
-        name: sharpness(engine, last, seen, space=space, generator=np.random.default_rng(0), smallest=False).largest
-        for name, space in (("lambda_factors", FACTORS), ("lambda_weights", WEIGHTS))
-    }
-    moved = math.sqrt(sum(float(product.square().sum()) for product in last.products().values()))
-    values = {"coupling": statistics.fmean(defined) if defined else math.nan, **largest, "moved": moved}
-    return {name: round(value, 5) if math.isfinite(value) else None for name, value in values.items()}
-
-
 def made_with(command: str, task: str = "digits") -> dict[str, Any]:
-    """Versions, machine, data, backbone and settings: what runs depend on; its digest is named in each of them."""
+    """Versions, machine, data, backbone, settings, a public guess: what runs depend on; each names its digest."""
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
+    from lalora_kit.tasks.heads.public import guessed
 
     usual, quick = settings_for(task), Settings(rounds=1, clients=1, epsilon=math.inf, seed=0)
-    [first] = federated_rounds(load_task(task), METHODS["head-only"], quick)
+    loaded = load_task(task)
+    [first] = federated_rounds(loaded, METHODS["head-only"], quick)
     made = {
         "command": command,
         "task": {
@@ -154,6 +125,7 @@ def made_with(command: str, task: str = "digits") -> dict[str, Any]:
         "settings": {name: value for name, value in usual.to_json().items() if name not in (*VARIED, "seed")},
         "versions": {name: version(name) for name in ("lalora-kit", "torch", "timm", "numpy")},
         "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "untrained": None if loaded.guess is None else round(guessed(loaded), 4),
     }
     return {"made": digest(made), **made}
 
@@ -200,8 +172,7 @@ def ensure(
     for name in ("task", "settings"):
         if any(computed(kept[name]) != computed(made[name]) for kept in before if name in kept):
             raise ValueError(f"{path} was made with another {name}; its runs do not compare; delete it to start anew")
-    have = lines(path)
-    done = {cell for cell, line in have.items() if not probe or PROBES[0] in line}
+    done = {cell for cell, line in lines(path).items() if not probe or PROBES[0] in line}
     missing = [cell for cell in dict.fromkeys(wanted) if cell not in done]
     if missing and made["made"] not in {kept["made"] for kept in before}:
         append_line(path, made)

@@ -19,8 +19,9 @@ from typing import Any
 from lalora_kit.base.files import dumps, write_atomically
 from lalora_kit.tasks.assets.letters.pretrain import RECORD
 from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.rivals import LINEARS
 from lalora_kit.trial.study import curves
-from tests.benchmarks.study import HEAD_ONLY, LINEAR_MODELS, Done, Row, Study
+from tests.benchmarks.study import HEAD_ONLY, Done, Row, Study
 
 GRID = (0.5, 1.0, 2.0, 4.0, 8.0)
 TUNING = (10, 11, 12)
@@ -35,7 +36,7 @@ STUDY = Study(
     rates=dict.fromkeys(EPSILONS, GRID),
     head_rates=dict.fromkeys(EPSILONS, GRID),
     tuning_seeds=dict.fromkeys(EPSILONS, TUNING),
-    against=(HEAD_ONLY, *LINEAR_MODELS),
+    against=(HEAD_ONLY, *LINEARS),
     reported=tuple(range(10)),
     last=True,
 )

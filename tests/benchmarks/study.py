@@ -1,9 +1,11 @@
 """A table of accuracy: per ε the rates are chosen on some seeds, what is reported are others.
 
-Per ε the head's rate is the one that is best for `head-only`, and is the same for all that have an adapter; a linear
-model has a rate of its own, from the same grid. The adapter's rate is each method's own best of one grid. Both are
-chosen by the mean over the tuning seeds; what is reported is the chosen cell on seeds that chose nothing. Choosing on
-private accuracy would cost budget in a real deployment; here the test set is public and the runs are a simulation.
+Per ε the head's rate is the one that is best for `head-only`, and is the same for all that have an adapter; the
+adapter's rate is each method's own best of one grid. Both are chosen by the mean over the tuning seeds; what is
+reported is the chosen cell on seeds that chose nothing. A linear model has a rate of its own: run here, from the
+head's grid (`against`), or else taken from the grid that ships for the task (`python -m lalora_kit.trial.grid
+--baselines`). Choosing on private accuracy would cost budget in a real deployment; here the test set is public and the
+runs are a simulation.
 
 Each run is appended to a JSON-lines file as soon as it ends; a second call goes on.
 """
@@ -19,14 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lalora_kit.base.threads import usable_cores
+from lalora_kit.runs.standing import AHEAD, sentence
 from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
+from lalora_kit.trial import rivals
+from lalora_kit.trial.beside import standing
+from lalora_kit.trial.effects import together
 from lalora_kit.trial.study import Cell, curves, ensure, made_with
 
 METHOD_NAMES = ("la-lora", "dp-lora", "ffa-lora", "rolora", "head-only")
 HEAD_ONLY = "head-only"
-LINEAR_MODELS = ("linear", "linear-hog")
-NO_ADAPTER = (HEAD_ONLY, *LINEAR_MODELS)
+NO_ADAPTER = (HEAD_ONLY, *rivals.LINEARS)
 REPORTED_SEEDS = (0, 1, 2, 3, 4)
 Row = tuple[str, str, int]  # method, epsilon, clients
 Rates = tuple[float, float]  # of the adapter, of the head
@@ -104,6 +109,60 @@ class Study:
         points = [100 * (done[one][-1] - done[other][-1]) for one, other in zip(*sides, strict=True)]
         return f"{statistics.fmean(points):+.1f} ({statistics.stdev(points) / math.sqrt(len(points)):.1f})"
 
+    def beside_all(self, epsilon: str) -> list[rivals.Rival]:
+        """What ships of linear models and of the public guess, at the default clients."""
+        if len(self.against) > 1:
+            return []  # its own are run here
+        runs, guess = rivals.shipped(self.task)
+        found = [rivals.rival(runs, name, float(epsilon), self.usual.clients) for name in rivals.LINEARS]
+        return [*(one for one in found if one is not None), *rivals.untrained(guess)]
+
+    def shipped(self, epsilons: list[str]) -> list[str]:
+        """Names of the rivals that ship for the task."""
+        return list(dict.fromkeys(one.name for epsilon in epsilons for one in self.beside_all(epsilon)))
+
+    def other(self, name: str, epsilon: str, seeds: int) -> str:
+        """A rival's entry in the table; a public guess has no spread, and what does not ship a dash."""
+        for one in self.beside_all(epsilon):
+            if one.name == name:
+                values = [curve[-1] for curve in one.curves][:seeds]
+                spread = f" ± {statistics.stdev(values):.3f} (–, {one.rate:g})" if len(values) > 1 else ""
+                return f"{statistics.fmean(values):.3f}{spread}"
+        return "–"
+
+    def beside(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], done: Done) -> list[str]:
+        """A sentence for each baseline that is level with an adapter, or ahead of one, at each ε; one family.
+
+        Of the linear models it is the one that is stronger on the seeds that choose.
+        """
+        adapters = [method for method in methods if method not in NO_ADAPTER]
+        names = dict.fromkeys([*methods, *self.against])
+        values = {
+            (method, epsilon): [
+                done[cell][-1]
+                for row in [(method, epsilon, self.usual.clients)]
+                for cell in self.cells(row, self.best(row, done), seeds)
+            ]
+            for method in names
+            for epsilon in epsilons
+        }
+        found = [(name, e, values[name, e]) for name in names if name in NO_ADAPTER for e in epsilons]
+        runs, guess = rivals.shipped(self.task) if len(self.against) == 1 else ({}, math.nan)
+        others = [(e, one) for e in epsilons for one in rivals.rivals(runs, float(e), self.usual.clients, guess)]
+        found += [(o.name, e, [c[-1] for c in o.curves] * len(seeds)) for e, o in others if o.name != HEAD_ONLY]
+        family = [
+            [100 * (one - other) for one, other in zip(values[method, epsilon], own, strict=False)]
+            for _, epsilon, own in found for method in adapters
+        ]  # fmt: skip
+        effects, said = iter(together(family)), []
+        for name, epsilon, own in found:
+            against = {m: (statistics.fmean(values[m, epsilon]), standing(next(effects))) for m in adapters}
+            if any(place != AHEAD for _, place in against.values()):
+                basis = f"{len(seeds)} seeds, {len(family)} intervals that hold together at 95 %"
+                mean = statistics.fmean(own[: len(seeds)])
+                said.append(sentence(name, mean, against, basis, f"at ε = {epsilon}"))
+        return said
+
     def finished(self, epsilons: list[str], methods: list[str], seeds: tuple[int, ...], workers: int) -> Done:
         """All runs that the table needs: those of the head's rate first, then of the adapter's, then the reported."""
         made = made_with(self.command, self.task)
@@ -142,6 +201,8 @@ class Study:
                 for other in self.against
                 if method not in NO_ADAPTER
             ),
+            *(line(name, [self.other(name, e, len(seeds)) for e in epsilons]) for name in self.shipped(epsilons)),
+            *self.beside(epsilons, methods, seeds, done),
             f"mean ± standard deviation over seeds {seeds}; in brackets the rates of adapter and head",
             f"seeds that chose the rates: {chose}",
             "less another: points, seed by seed, and in brackets their standard error",

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from lalora_kit.base.files import append_line
-from lalora_kit.book.explorer import explorer
-from lalora_kit.trial import grid
+from lalora_kit.book.explorer import explorer, said
+from lalora_kit.runs.standing import NOTHING
+from lalora_kit.trial import grid, rivals
 from tests.book.test_book import CHROMIUM, Loads
 from tests.cli.test_cli import lalora
 
@@ -33,14 +34,48 @@ def test_it_holds_every_curve_of_the_shipped_grid_and_loads_nothing(page):
             told["labels"][told["start"]] == {"learning_rate": "0.5", "epsilon": "3", "rank": "4", "clients": "8"}[axis]
         )
         for name, places in told["series"].items():
+            if name in rivals.NAMES:
+                continue
             for value, curves in zip(grid.AXES[axis], places, strict=True):
                 cells = (grid.cell(name, axis, value, seed) for seed in grid.SEEDS)
                 assert curves == [runs[cell] for cell in cells if cell in runs]
     drawn = {name for told in data["axes"].values() for name in told["series"]}
-    assert drawn <= set(grid.SERIES) and "la-lora" in drawn and drawn == data["looks"].keys()
+    assert drawn <= {*grid.SERIES, *rivals.NAMES} and "la-lora" in drawn and drawn == data["looks"].keys()
     loads = Loads()
     loads.feed(page.read_text())
     assert not loads.addresses and [path.name for path in page.parent.iterdir()] == ["explorer.html"]
+
+
+def test_baselines_lie_beside_every_method_and_are_said_to_be_ahead(page):
+    """On digits a private linear model on the inputs is far ahead of every adapter; the page says so at each value."""
+    runs, data = grid.load(), embedded(page)
+    assert {"head-only", "linear", "linear-hog"} <= set(data["rivals"]) <= set(data["shown"])
+    assert all("head-only" in told["series"] for told in data["axes"].values())
+    for axis, told in data["axes"].items():
+        for at, value in enumerate(grid.AXES[axis]):
+            place = (value if axis == "epsilon" else 3.0, value if axis == "clients" else 8)
+            own = rivals.rival(runs, "linear", *place)
+            assert told["series"]["linear"][at] == [list(curve) for curve in own.curves], (axis, value)
+            assert any(line.startswith("linear (") and "ahead of" in line for line in told["said"][at])
+    assert "Accuracy on the test set of digits;" in page.read_text()
+
+
+def test_what_is_said_of_a_baseline_is_right_both_ways():
+    curves = {m: [[[x] for x in (0.50, 0.52, 0.51, 0.49, 0.505)]] for m in ("la-lora", "dp-lora")}
+    curves["dp-lora"] = [[[x + 0.2] for [x] in curves["dp-lora"][0]]]
+
+    def told(*accuracies):
+        return said(curves, {"linear": [[[x] for x in accuracies]]}, 0)
+
+    assert told(0.2, 0.21, 0.22, 0.2, 0.2) == [f"{NOTHING}."]
+    [level] = told(0.51, 0.51, 0.50, 0.50, 0.50)
+    assert "is level with la-lora (50.5%) and behind dp-lora (70.5%): here la-lora does not pay; 5 seeds" in level
+    [ahead] = told(0.9, 0.91, 0.9, 0.92, 0.9)
+    assert "is ahead of la-lora (50.5%), dp-lora (70.5%): here no adapter pays" in ahead
+    [guess] = said(curves, {"untrained": [[[0.6]]]}, 0)
+    assert "untrained (60.0%) is ahead of la-lora (50.5%) and behind dp-lora (70.5%)" in guess
+    fewer = {"la-lora": [curves["la-lora"][0][:4]]}
+    assert said(fewer, {"linear": [[[0.9]] * 5]}, 0) == [f"{NOTHING}."], "seeds could not be paired"
 
 
 def test_a_partial_grid_has_gaps_and_an_empty_one_is_refused(tmp_path):

@@ -75,8 +75,8 @@ def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
     assert "rates 0.5, 1; best rate at an end of them: none" in printed
     bare = beside.Baseline("linear", 3.0, 0.9, 1.0, {"la-lora": together([[-1.0, -1.2, -1.1]])[0]})
     cli_research.finish(rows, [], files, (0.5, 1.0), False, [bare])
-    assert "linear at ε=3 (accuracy 0.900) is ahead of la-lora" in capsys.readouterr().out
+    assert "linear at ε=3 (90.0%) is ahead of la-lora (88.9%): here the adapter does not pay" in capsys.readouterr().out
     cli_research.finish(rows, [], files, (0.5, 1.0), True, [bare])
-    assert json.loads(capsys.readouterr().out)[-1]["verdict"] == "is ahead of la-lora"
+    assert json.loads(capsys.readouterr().out)[-1]["verdict"] == "la-lora behind"
     cli_research.finish(rows, [], files, (0.5, 1.0), as_json=True)
     assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]

@@ -13,26 +13,28 @@ from lalora_kit.runs.results import Scores
 from lalora_kit.runs.yardsticks import Yardstick, standings
 from lalora_kit.trial import beside as module
 from lalora_kit.trial import claim_runs, grid
-from lalora_kit.trial.beside import HEAD_RATES, Baseline, beside, linear_run, run_beside, standing
+from lalora_kit.trial.beside import Baseline, Side, beside, choosing_runs, run_beside, standing
 from lalora_kit.trial.effects import effect_at
+from lalora_kit.trial.rivals import HEAD_RATES, bare_run
 from lalora_kit.trial.study import train
-from lalora_kit.trial.verdicts import SEEDS, TUNING_SEEDS, rates_of, run_of
+from lalora_kit.trial.verdicts import EQUAL, SEEDS, TUNING_SEEDS, rates_of, run_of
 from tests.fakes import free_runs
 from tests.tiny import swin_task
 
 CLAIMS = claim_runs.comparison(["la-lora", "dp-lora", "head-only"], [3.0])
 
 
-def made_up(level, seeds=(*SEEDS, *TUNING_SEEDS)):
+def made_up(level, seeds=(*SEEDS, *TUNING_SEEDS), heads=HEAD_RATES):
     """Runs of methods, head-only and linear models, each of accuracy `level(cell)` and a little that the seed adds."""
     cells = [
-        run_of(arm, rate, 3.0, seed)
+        replace(run_of(arm, rate, 3.0, seed), head_learning_rate=head)
         for arm in ("la-lora", "dp-lora", "head-only")
         for rate in rates_of()
+        for head in heads
         for seed in seeds
     ]
     cells += [
-        linear_run(view, rate, 3.0, seed) for view in ("linear", "linear-hog") for rate in HEAD_RATES for seed in seeds
+        bare_run(view, rate, 3.0, seed) for view in ("linear", "linear-hog") for rate in HEAD_RATES for seed in seeds
     ]
     return {cell: {"curve": [level(cell) + 0.002 * ((cell.seed * (3 + len(cell.method))) % 5)]} for cell in cells}
 
@@ -44,18 +46,37 @@ def test_the_stronger_linear_model_at_its_best_rate_is_shown_and_who_is_ahead_is
     assert (head.name, linear.name, guess.name) == ("head-only", "linear-hog", "untrained")
     assert linear.rate == 2.0 and linear.accuracy == pytest.approx(0.604, abs=0.003)
     assert list(linear.over) == ["la-lora", "dp-lora"], "head-only has no adapter"
-    assert head.verdict == "is behind every adapter"
-    assert linear.verdict == "is ahead of la-lora and level with dp-lora"
-    assert guess.verdict == "is ahead of la-lora, dp-lora" and math.isnan(guess.rate)
+    assert "is behind la-lora (50.0%), dp-lora (60.0%): here every adapter pays; 5 seeds" in head.text
+    assert "ahead of la-lora (50.0%) and level with dp-lora (60.0%): here no adapter pays" in linear.text
+    assert "untrained at ε=3 (70.0%) is ahead of la-lora" in guess.text and math.isnan(guess.rate)
     assert linear.over["la-lora"].among == 6 and linear.over["la-lora"].mean < -9
-    assert "linear-hog at ε=3 (accuracy 0.60" in linear.to_json()["claim"] and guess.to_json()["head_rate"] is None
+    told = linear.to_json()
+    assert told["verdict"] == "la-lora behind, dp-lora level" and "6 intervals" in told["claim"]
+    assert guess.to_json()["head_rate"] is None
+
+
+def test_every_side_has_the_best_head_s_rate_of_one_grid_from_other_seeds():
+    """Head-only at 4 and la-lora at 0.25 are best on the seeds that choose; on the reported ones they are the worst."""
+    top = {"la-lora": 0.25, "head-only": 4.0, "dp-lora": 1.0}
+
+    def level(cell):
+        best = cell.head_learning_rate == top[cell.method]
+        return 0.5 + 0.1 * best * (1 if cell.seed in TUNING_SEEDS else -1)
+
+    runs = {cell: line for cell, line in made_up(lambda c: 0.5).items() if cell.method in top}
+    runs = {cell: {"curve": [level(cell) + 0.001 * cell.seed]} for cell in runs}
+    [head] = beside(runs, CLAIMS, SEEDS, rates_of(), [], math.nan)
+    assert head.rate == 4.0 and head.heads == {"la-lora": 0.25, "dp-lora": 1.0}
+    assert head.accuracy == pytest.approx(0.402) and head.over["la-lora"].mean == pytest.approx(0)
+    assert head.at_an_end == ["la-lora at ε=3"]
+    assert head.to_json()["la-lora_head_rate"] == 0.25
 
 
 def test_an_interval_that_covers_zero_is_level():
     assert standing(effect_at([1.0, 1.2, 1.1])) == 1 and standing(effect_at([-1.0, -1.2, -1.1])) == -1
     assert standing(effect_at([1.0, -1.0, 0.5])) == 0 and standing(effect_at([1.0])) == 0
     assert standing(effect_at([2.0, 2.0])) == 1 and standing(effect_at([0.0, 0.0])) == 0
-    assert Baseline("x", 3.0, 0.5, 1.0, {"m": effect_at([math.nan, math.nan])}).verdict == "is level with m"
+    assert "is level with m" in Baseline("x", 3.0, 0.5, 1.0, {"m": effect_at([math.nan, math.nan])}).text
 
 
 def test_missing_runs_are_made_once_and_the_table_kept(monkeypatch, tmp_path):
@@ -64,13 +85,16 @@ def test_missing_runs_are_made_once_and_the_table_kept(monkeypatch, tmp_path):
         monkeypatch.setattr(place, "made_with", lambda command, task: made)
     monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
     ran = free_runs(monkeypatch, lambda cell: {"curve": [0.5 + 0.01 * cell.head_learning_rate + 0.001 * cell.seed]})
-    runs = made_up(lambda c: 0.4)
+    runs = made_up(lambda c: 0.4, heads=[EQUAL])  # what the claims leave
+    runs = {cell: line for cell, line in runs.items() if not cell.method.startswith("linear")}
     given = {"task": "digits", "seeds": SEEDS, "rates": rates_of()}
     found = run_beside(tmp_path, runs, CLAIMS, **given)
     assert [b.name for b in found] == ["head-only", "linear"] and found[1].rate == HEAD_RATES[-1]
-    assert len(ran) == 2 * (len(HEAD_RATES) * len(TUNING_SEEDS) + len(SEEDS))
+    adapters, linear, more = 2, 2, len(HEAD_RATES) - 1  # one head's rate of head-only and of adapters is there
+    tuning = (linear * (more + 1) + (1 + adapters) * more) * len(TUNING_SEEDS)
+    assert len(ran) == tuning + (linear + 1 + adapters) * len(SEEDS) and choosing_runs(tmp_path) == tuning
     run_beside(tmp_path, runs, CLAIMS, **given)
-    assert len(ran) == 2 * (len(HEAD_RATES) * len(TUNING_SEEDS) + len(SEEDS)), "nothing is left to do"
+    assert len(ran) == tuning + (linear + 1 + adapters) * len(SEEDS), "nothing is left to do"
     kept = json.loads((tmp_path / "baselines.json").read_text())
     assert [row["key"] for row in kept["rows"]] == ["beside-head-only-3", "beside-linear-3"]
 
@@ -80,7 +104,7 @@ def test_a_linear_run_is_of_the_linear_task(monkeypatch):
     from lalora_kit.tasks.heads import linear
 
     monkeypatch.setattr(linear, "load_task", lambda name: swin_task(400))
-    line = train(linear_run("linear", 1.0, 3.0, 0), task="small")
+    line = train(Side("linear", 3.0).run(1.0, 0), task="small")
     assert line["method"] == "linear" and line["head_learning_rate"] == 1.0 and len(line["curve"]) == 10
     assert 0.34 < line["curve"][-1] <= 1
 
@@ -94,7 +118,7 @@ def test_a_report_says_where_the_adapter_does_not_pay():
     rows += [Yardstick("untrained", "", None, None, 0.0, "no guess")]
     said = standings(METHODS["la-lora"], some, rows)
     assert [line.split(":")[0] for line in said] == [
-        "linear (0.520) is level with la-lora (0.500)", "linear-hog (0.700) is ahead of la-lora (0.500)",
+        "linear (52.0%) is level with la-lora (50.0%)", "linear-hog (70.0%) is ahead of la-lora (50.0%)",
     ]  # fmt: skip
     assert all("the adapter does not pay" in line for line in said)
     head = standings(METHODS["head-only"], replace(some, accuracy=0.40), rows)

@@ -11,7 +11,7 @@ import torch
 from lalora_kit import federated
 from lalora_kit.methods import METHODS
 from lalora_kit.runs.usual import settings_for
-from lalora_kit.trial import grid
+from lalora_kit.trial import grid, rivals
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.study import Cell
 from tests.fakes import free_runs
@@ -107,6 +107,7 @@ def test_one_run_and_what_it_was_made_with(monkeypatch):
     assert -1 <= result["coupling"] <= 1 and result["lambda_weights"] > 0 and result["moved"] > 0
     made = trials.made_with("c")
     assert made["settings"]["rounds"] == 1 and not {"rank", "seed"} & set(made["settings"])
+    assert made["untrained"] is None, "no public guess at the digits"
     assert made["task"]["task"] == "digits" and made["versions"]["torch"] and len(made["made"]) == 16
 
 
@@ -115,7 +116,7 @@ def test_the_shipped_grid_can_be_read():
     runs = grid.load()
     assert runs and all(0 <= accuracy <= 1 for curve in runs.values() for accuracy in curve)
     known = set(grid.cells(grid.AXES, grid.SERIES, grid.SEEDS))
-    assert set(runs) <= known
+    assert set(runs) <= known | rivals.known()
 
 
 def test_where_runs_were_computed_is_no_reason_to_refuse_them(inline, tmp_path):

@@ -72,8 +72,10 @@ def test_the_readmes_table_is_what_the_kept_runs_say(kept):
     done = curves(kept.results)
     told = kept.report(list(kept.rates), list(METHOD_NAMES), REPORTED_SEEDS, done)
     lines = [line.replace(f" less {HEAD_ONLY} |", " |") for line in told.splitlines() if line.startswith("| ")]
-    assert len(lines) == 2 * len(METHOD_NAMES)
+    assert len(lines) == 2 * len(METHOD_NAMES) + len(kept.shipped(list(kept.rates)))
     assert [line for line in lines if line not in README] == []
+    said = kept.beside(list(kept.rates), list(METHOD_NAMES), REPORTED_SEEDS, done)
+    assert said and [line for line in said if line not in " ".join(README.split())] == []
 
 
 def test_a_linear_model_has_a_rate_of_its_own_and_a_gain_is_told_over_each_baseline(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -87,3 +88,10 @@ def contents(inputs: Inputs) -> list[bytes]:
             whole.update(name.encode() + as_bytes(value[row][places] if per_token else value[row]).data)
         found.append(whole.digest())
     return found
+
+
+def guessed(task: Task) -> float:
+    """Test accuracy of a task's public guess, which no training made; NaN where it has none."""
+    if task.guess is None:
+        return math.nan
+    return float((task.guess(task.test.inputs) == task.test.labels).double().mean())

@@ -1,0 +1,69 @@
+"""Standing: the one sentence that says whether an adapter is ahead of what has none; every place that compares uses it.
+
+Who is ahead is decided where the runs are: a table of seeds by its intervals, a single run by its test samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from lalora_kit.methods import Method
+
+AHEAD, LEVEL, BEHIND = 1, 0, -1
+Against = Mapping[str, tuple[float, int]]  # method -> its accuracy, and where it stands to the baseline
+NOTHING = "no baseline is level with an adapter, or ahead of one"
+
+
+def sentence(baseline: str, accuracy: float, against: Against, basis: str, where: str = "") -> str:
+    """Whether adapters pay beside a baseline of `accuracy`, from where each stands: AHEAD of it, LEVEL or BEHIND.
+
+    basis: what the judgement rests on. where: follows the baseline's name, such as `at ε=3`.
+
+    >>> print(sentence("linear", 0.9, {"la-lora": (0.5, BEHIND), "dp-lora": (0.89, LEVEL)}, "5 seeds"))
+    linear (90.0%) is ahead of la-lora (50.0%) and level with dp-lora (89.0%): here no adapter pays; 5 seeds
+    >>> print(sentence("linear", 0.4, {"la-lora": (0.5, AHEAD)}, "5 seeds", "at ε=3"))
+    linear at ε=3 (40.0%) is behind la-lora (50.0%): here the adapter pays; 5 seeds
+    """
+    who = f"{baseline}{where and ' '}{where} ({accuracy:.1%})"
+    named = {place: ", ".join(f"{m} ({of:.1%})" for m, (of, at) in against.items() if at == place) for place in WORDS}
+    said = " and ".join(f"{WORDS[place]} {names}" for place, names in named.items() if names)
+    return f"{who} is {said}: here {payoff(against)}; {basis}"
+
+
+def payoff(against: Against) -> str:
+    """Which adapters are worth it: an adapter that is not ahead of what has none is not."""
+    losing = [method for method, (_, place) in against.items() if place != AHEAD]
+    if 0 < len(losing) < len(against):
+        return f"{', '.join(losing)} {'does' if len(losing) == 1 else 'do'} not pay"
+    if len(against) == 1:
+        return "the adapter does not pay" if losing else "the adapter pays"
+    return "no adapter pays" if losing else "every adapter pays"
+
+
+WORDS = {BEHIND: "ahead of", LEVEL: "level with", AHEAD: "behind"}  # of the baseline, by where the adapter stands
+
+
+def by_samples(accuracy: float, baseline: float, samples: int) -> int:
+    """Where a single run stands: LEVEL within two standard errors of the difference on so many test samples."""
+    error = 2 * math.sqrt((accuracy * (1 - accuracy) + baseline * (1 - baseline)) / max(samples, 1))
+    lead = accuracy - baseline
+    return AHEAD if lead >= error and lead > 0 else BEHIND if lead < -error else LEVEL
+
+
+def of_one_run(
+    method: Method, accuracy: float, samples: int, baselines: Iterable[tuple[str, float]], basis: str
+) -> list[str]:
+    """A sentence for each baseline, by name and accuracy, that is ahead of one run, or level with it.
+
+    A run that trains no adapter itself is not said to have one, and not held against its own kind.
+    """
+    if not method.trained_in(1, method.least_local_steps):
+        found = [(name, q, by_samples(accuracy, q, samples)) for name, q in baselines if name != method.name]
+        return [
+            f"{name} ({q:.1%}) is {WORDS[place]} {method.name} ({accuracy:.1%}); {basis}"
+            for name, q, place in found
+            if place != AHEAD
+        ]
+    stands = [(name, q, by_samples(accuracy, q, samples)) for name, q in baselines]
+    return [sentence(name, q, {method.name: (accuracy, at)}, basis) for name, q, at in stands if at != AHEAD]
