@@ -18,7 +18,7 @@ OUTLOOK = Outlook(3.0, 2.9, True, 1.02, 0.95, [(0.1, 23.0), (1.0, 2.8), (10.0, 0
 @pytest.mark.parametrize("shipped", [[], [[0.1, 0.2]], [[0.1, 0.2], [0.3, 0.1]]])
 def test_training_figure_always_has_the_same_traces(records, outlook, shipped):
     figure = training_figure(TrainingView("la-lora", outlook, records, 10, shipped=shipped))
-    assert len(figure.data) == 10
+    assert len(figure.data) == 13, "the last three are baselines, drawn or not"
     assert list(figure.data[2].x) == [r.round for r in records]
     assert len(figure.data[5].x) == math.isfinite(outlook.epsilon)
     assert list(figure.data[8].x) == [1, 2] * bool(shipped)
@@ -28,7 +28,7 @@ def test_training_figure_always_has_the_same_traces(records, outlook, shipped):
 def test_the_band_and_other_seeds_lie_on_the_left():
     others = [[fake_round(1, 0.5), fake_round(2, 0.6)], [fake_round(1, 0.7)]]
     view = TrainingView("la-lora", OUTLOOK, [], 2, others=others, shipped=[[0.1, 0.2], [0.3, 0.1]])
-    low, high, mean, apart = training_figure(view).data[6:]
+    low, high, mean, apart = training_figure(view).data[6:10]
     assert low.y == (0.1, 0.1) and high.y == (0.3, 0.2) and mean.y == pytest.approx((0.2, 0.15))
     assert "2 seeds" in mean.name and apart.y == (0.5, 0.6, None, 0.7, None), "None breaks the line between two runs"
     assert {trace.xaxis for trace in (low, high, mean, apart)} == {"x"}
