@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import nn
 
 from lalora_kit.base.threads import usable_cores
 from lalora_kit.book.notebooks import made_with
@@ -52,7 +53,8 @@ def measured(model: str, depth: int | None, samples: int, rank: int, pairs: int,
     sizes = sizes_of(samples, pairs) if way == "any size" else [samples] * pairs
     task = task_of(model, max(sizes), depth)
     engine, local = prepared(rank, task, 2)
-    plain, compiled = engine.model, torch.compile(engine.model, dynamic=way == "any size")
+    plain: nn.Module = engine.model
+    compiled: nn.Module = torch.compile(plain, dynamic=way == "any size")  # type: ignore[assignment]
 
     def step(size: int) -> None:
         batch, owner = task.train.select(torch.arange(size)), torch.arange(size) % 2
