@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,7 +68,6 @@ def private_step(
     width = sum(local.tensors[key][0].numel() for key in active)
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
-    parts: Iterator[tuple[Tensor, Tensor]]
     if copies_cost(plan.start) and not len(there.units):  # persons are added up sample by sample
         parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +62,13 @@ class Layout:
         self.sizes = owner.bincount(minlength=groups).tolist() if device.type == "cpu" else None
         self.anchor = torch.zeros((), device=device, requires_grad=True)  # puts what is watched into the graph
 
-    def product(self, base: Tensor | None, x: Tensor, W: Tensor, scale: float) -> Tensor:
-        """base + scale·x·Wᵀ `(samples, tokens, m)` of x `(samples, tokens, n)` and W `(groups, m, n)`, the owner's.
+    def product(self, x: Tensor, W: Tensor, scale: float = 1.0, onto: Tensor | None = None) -> Tensor:
+        """scale·x·Wᵀ `(samples, tokens, m)` of x `(samples, tokens, n)` and W `(groups, m, n)`, the owner's.
 
-        Each row comes of one row of x: what is not finite in a sample stays there.
+        `onto` is added to in place. Each row comes of one row of x: what is not finite in a sample stays there.
         """
-        shape, beta = (*x.shape[:2], W.shape[1]), int(base is not None)
-        out = x.new_empty(shape) if base is None else base.clone(memory_format=torch.contiguous_format)
+        shape, beta = (*x.shape[:2], W.shape[1]), int(onto is not None)
+        out = x.new_empty(shape) if onto is None else onto.view(shape)
         if self.sizes is None:
             return out.baddbmm_(x, W.index_select(0, self.owner).mT, beta=beta, alpha=scale)
         rows = [size * shape[1] for size in self.sizes]
@@ -78,19 +79,56 @@ class Layout:
 
 
 class Product(torch.autograd.Function):
-    """`Layout.product`, differentiated by base and x; the anchor gets nothing."""
+    """x·Wᵀ `(samples, tokens, m)` of what is watched; the anchor gets no gradient."""
 
     @staticmethod
-    def forward(ctx: Any, base: Tensor | None, x: Tensor, W: Tensor, scale: float, at: Layout, _: Any) -> Tensor:  # noqa: D102
-        ctx.save_for_backward(W)
-        ctx.scale, ctx.at = scale, at
-        return at.product(base, x, W, scale)
+    def forward(ctx: Any, x: Tensor, W: Watched, _: Any) -> Tensor:  # noqa: D102
+        ctx.W = W
+        ctx.save_for_backward(x if W.active else None)
+        return W.at.product(x, W.value.to(x.dtype))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
-        [gradient], [W] = gradients, ctx.saved_tensors
-        x = ctx.at.product(None, gradient, W.mT, ctx.scale) if ctx.needs_input_grad[1] else None
-        return gradient if ctx.needs_input_grad[0] else None, x, None, None, None, None
+        [gradient], W = gradients, ctx.W
+        if W.active:
+            W.add(gradient, ctx.saved_tensors[0], 1.0)
+        back = W.at.product(gradient, W.value.to(gradient.dtype).mT) if ctx.needs_input_grad[0] else None
+        return back, None, None
+
+
+class Adapted(torch.autograd.Function):
+    """A whole LoRA layer, base + scale·B·A·x, where no base stands for frozen(x); the anchor gets no gradient.
+
+    One function, so that both ways are added up in place, there and back: nothing as large as a layer is copied.
+    """
+
+    @staticmethod
+    def forward(  # noqa: D102
+        ctx: Any, x: Tensor, base: Tensor | None, frozen: Linear, A: Watched, B: Watched, scale: float, _: Any
+    ) -> Tensor:
+        y = frozen(x).contiguous() if base is None else base.clone(memory_format=torch.contiguous_format)
+        rows = x.to(y.dtype).reshape(len(A), -1, x.shape[-1])  # -> (S, windows·tokens, n)
+        low = A.at.product(rows, A.value.to(y.dtype))  # -> (S, windows·tokens, r)
+        B.at.product(low, B.value.to(y.dtype), scale, onto=y)
+        ctx.save_for_backward(rows if A.active else None, low if B.active else None)
+        ctx.frozen, ctx.factors, ctx.scale = frozen if base is None else None, (A, B), scale
+        ctx.shape, ctx.dtype = x.shape, x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+        [given], (rows, low), (A, B), back = gradients, ctx.saved_tensors, ctx.factors, None
+        gradient = given.reshape(len(B), -1, given.shape[-1])
+        if B.active:
+            B.add(gradient, low, ctx.scale)
+        if A.active or ctx.needs_input_grad[0]:
+            inner = B.at.product(gradient, B.value.to(gradient.dtype).mT, ctx.scale)
+            if A.active:
+                A.add(inner, rows, 1.0)
+            if ctx.needs_input_grad[0]:
+                back = None if ctx.frozen is None else gradient @ ctx.frozen.weight.to(gradient.dtype)
+                back = A.at.product(inner, A.value.to(gradient.dtype).mT, onto=back).view(ctx.shape).to(ctx.dtype)
+        return back, given if ctx.needs_input_grad[1] else None, *(None,) * 5
 
 
 class Watched:
@@ -98,27 +136,23 @@ class Watched:
 
     def __init__(self, value: Tensor, active: bool, at: Layout) -> None:
         self.value, self.active, self.at, self.ndim = value, active, at, value.ndim
+        self.anchor = at.anchor if active else None
         self.found: Gradient | None = None
 
     def __len__(self) -> int:
         return len(self.at.owner)
 
-    def times(self, x: Tensor, base: Tensor | None = None, scale: float = 1.0) -> Tensor:
-        """base + scale·x·valueᵀ, in autocast's precision where that is on."""
+    def times(self, x: Tensor) -> Tensor:
+        """x·valueᵀ, in autocast's precision where that is on."""
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        anchor = self.at.anchor if self.active else None
-        y = Product.apply(base, x.to(dtype), self.value.to(dtype), scale, self.at, anchor)
-        if self.active:
-            given = [x.detach().to(dtype)]  # emptied by the hook: a layer's input goes when its gradient is there
-            y.register_hook(lambda gradient: self.add(gradient, given.pop(), scale))
-        return y
+        return Product.apply(x.to(dtype), self, self.anchor)
 
     def plus(self, y: Tensor) -> Tensor:
         """y + value for a bias `(groups, m)`."""
         rows = self.value.index_select(0, self.at.owner).unsqueeze(1)
-        if self.active:
-            rows = rows + self.at.anchor
+        if self.anchor is not None:
+            rows = rows + self.anchor
             rows.register_hook(lambda gradient: self.add(gradient, None, 1.0))
         return y + rows
 
@@ -134,3 +168,10 @@ class Watched:
             whole = before.left if before.right is None else torch.einsum("sa,sb->sab", before.left, before.right)
             new = new + whole.flatten(1)
         self.found = Gradient(new)
+
+
+def adapted(x: Tensor, frozen: Linear, A: Watched, B: Watched, scale: float) -> Tensor:
+    """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`, with the factors of each sample's group."""
+    hooked = frozen._forward_hooks or frozen._forward_pre_hooks or frozen._backward_hooks  # only torch can undo those
+    base = frozen(x) if hooked else None
+    return Adapted.apply(x, base, frozen, A, B, scale, A.anchor if B.anchor is None else B.anchor)

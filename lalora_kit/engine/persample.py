@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lalora_kit.base.rows import Watched
+from lalora_kit.base.allocator import keep_freed_memory
+from lalora_kit.base.rows import Watched, adapted
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.adaptable import check_backbone, linear_names
@@ -40,13 +41,12 @@ class LoraLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
-        y = self.frozen(x)
         A, B = self.A, self.B
+        if isinstance(A, Watched) and isinstance(B, Watched):
+            return adapted(x, self.frozen, A, B, self.scale)
+        y = self.frozen(x)
         if A is None or B is None:
             return y
-        if isinstance(A, Watched) and isinstance(B, Watched):
-            low = A.times(x.reshape(len(A), -1, x.shape[-1]))  # -> (S, windows·tokens, r)
-            return B.times(low, y.reshape(len(B), -1, y.shape[-1]), self.scale).view_as(y)
         assert isinstance(A, Tensor) and isinstance(B, Tensor)
         if A.ndim == 2:
             return torch.addmm(y.flatten(0, -2), F.linear(x.flatten(0, -2), A), B.mT, alpha=self.scale).view_as(y)
@@ -110,6 +110,7 @@ class Engine:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         check_backbone(task)
+        keep_freed_memory()
         self.device, self.precision, self.max_samples = torch.device(device), precision, max_samples
         self.prepare = task.prepare
         self.model = copy.deepcopy(task.backbone).to(self.device, dtype).eval().requires_grad_(False)

@@ -174,4 +174,4 @@ def drawn_by(device: torch.device) -> str:
 
 def gaussian(size: int, scale: float, generator: np.random.Generator) -> Tensor:
     """`size` independent N(0, scale²) values in float64, as one flat CPU vector: one draw a client and step."""
-    return torch.from_numpy(generator.standard_normal(size)) * scale
+    return torch.from_numpy(generator.standard_normal(size)).mul_(scale)

@@ -73,6 +73,16 @@ def load_adapter(directory: Path, task: Task) -> Adapter:
     return adapter if task.statistics is None else adapter.with_head(task.statistics.unfolded(adapter.of("head")))
 
 
+def is_there(adapter: Adapter, directory: Path, task: Task) -> bool:
+    """Whether `directory` holds this very adapter, to the bit; PEFT, which takes seconds to load, is not asked."""
+    try:
+        found = load_adapter(directory, task)
+    except ValueError:
+        return False
+    same = (torch.equal(found.tensors[key], value) for key, value in adapter.tensors.items())
+    return found.scale == adapter.scale and all(same)
+
+
 def read_config(path: Path, task: Task) -> tuple[int, float]:
     """Rank and scale from PEFT's configuration."""
     try:

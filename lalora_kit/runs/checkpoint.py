@@ -128,8 +128,16 @@ def catch_up(saved: Saved, task: Task, account: Account) -> None:
     """Bring the records and the adapter to the round of the state, which a crash may have left behind or ahead."""
     lines = "".join(json.dumps(line) + "\n" for line in saved.rounds)
     write_atomically(account.directory / "rounds.jsonl", lines)
-    if saved.rounds:
+    if saved.rounds and not is_written(account, task, saved):
         write_adapter(account, task, saved)
+
+
+def is_written(account: Account, task: Task, saved: Saved) -> bool:
+    """Whether the adapter of the state is on disk, whole, and what is spent beside it; its weights come last."""
+    path = account.directory / "adapter" / COST
+    whole = path.is_file() and not (account.directory / "adapter.new").exists()
+    told = whole and path.read_text("utf-8") == dumps(cost_of(account, task, saved))
+    return told and adapterfile.is_there(saved.state.adapter, path.parent, task)
 
 
 def forget_what_ended(directory: Path, saved: Saved) -> None:
@@ -179,10 +187,23 @@ def set_aside(directory: Path) -> None:
             os.replace(path, home / path.name)
 
 
+def cost_of(account: Account, task: Task, saved: Saved) -> dict[str, Any]:
+    """What stands beside the adapter: what the directory has cost, and of which run it is."""
+    record, delta = saved.rounds[-1], saved.settings.delta
+    return {
+        **account.cost(delta),
+        "delta": delta,
+        "caution": record["caution"],
+        "guarantee": guarantee(task.unit),
+        "round": record["round"],
+        "task": task.name,
+        "method": saved.method.name,
+    }
+
+
 def write_adapter(account: Account, task: Task, saved: Saved) -> None:
     """The averaged adapter in PEFT's format, each file replaced whole, with what the directory cost beside it."""
-    directory, record, settings = account.directory, saved.rounds[-1], saved.settings
-    fresh = directory / "adapter.new"
+    directory, fresh = account.directory, account.directory / "adapter.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         adapterfile.save(saved.state.adapter, fresh, task)
@@ -190,16 +211,7 @@ def write_adapter(account: Account, task: Task, saved: Saved) -> None:
         raise OSError(
             f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"
         ) from error
-    cost = {
-        **account.cost(settings.delta),
-        "delta": settings.delta,
-        "caution": record["caution"],
-        "guarantee": guarantee(task.unit),
-        "round": record["round"],
-        "task": task.name,
-        "method": saved.method.name,
-    }
-    (fresh / COST).write_text(dumps(cost), "utf-8")
+    (fresh / COST).write_text(dumps(cost_of(account, task, saved)), "utf-8")
     (directory / "adapter").mkdir(exist_ok=True)
     # The cost first: a crash in between may leave older weights beside a larger ε, never newer beside a smaller.
     for path in sorted(fresh.iterdir(), key=lambda path: (path.name != COST, path.name)):

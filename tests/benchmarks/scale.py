@@ -48,8 +48,8 @@ RESULTS = Path(__file__).parent / "results" / "scale.jsonl"
 Step = Callable[[], object]
 
 
-def task_of(model: str, samples: int) -> Task:
-    """A task of random samples on the real architecture."""
+def task_of(model: str, samples: int, depth: int | None = None) -> Task:
+    """A task of random samples on the real architecture, or on one of so few blocks (a stage) as wide as those."""
     torch.manual_seed(0)
     labels = torch.arange(samples) % 2
     if model in PICOS:
@@ -61,7 +61,7 @@ def task_of(model: str, samples: int) -> Task:
 
         config = RobertaConfig(  # type: ignore[call-arg]
             vocab_size=50265, max_position_embeddings=514, type_vocab_size=1,
-            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_hidden_layers=depth or 12,
         )  # fmt: skip
         words = torch.randint(5, 50265, (samples, 128))
         mask = (torch.arange(128) < torch.randint(64, 129, (samples, 1))).long()
@@ -74,7 +74,8 @@ def task_of(model: str, samples: int) -> Task:
     import timm
 
     size = {"swin-t": "tiny", "swin-b": "base"}[model]
-    backbone = timm.create_model(f"swin_{size}_patch4_window7_224", num_classes=100, drop_path_rate=0.0)
+    depths = {} if depth is None else {"depths": (depth,) * 4}
+    backbone = timm.create_model(f"swin_{size}_patch4_window7_224", num_classes=100, drop_path_rate=0.0, **depths)
     targets = [n for n, _ in backbone.named_modules() if n.endswith(("attn.qkv", "attn.proj"))]
     batch = Split({"x": torch.randn(samples, 3, 224, 224)}, labels)
     return Task(model, backbone, tuple(targets), "head.fc", batch, batch, tuple(map(str, range(100))))

@@ -163,6 +163,23 @@ def test_a_layer_that_is_called_twice_adds_up(kind, layout):
     torch.testing.assert_close(by_client(machine, stack, kind, batch, owner, 0.3)[0], expected, rtol=1e-10, atol=1e-14)
 
 
+def test_a_frozen_layer_with_hooks_is_undone_by_torch(layout):
+    """What a hook does to a layer, no formula of the kit's knows."""
+    torch.manual_seed(0)
+    made, seen = linear_task(), []
+    backbone = Repeated()
+    backbone.body.register_forward_hook(lambda layer, given, y: seen.append(1) or y * given[0].sin())
+    made = Task("made", backbone, ("body",), "head", made.train, made.test, made.classes)
+    stack = stacked([random_adapter(made, 2, SCALE, seed) for seed in range(CLIENTS)]).map(Tensor.double)
+    batch, owner = double(made.train.select(torch.arange(6))), torch.tensor([0, 2, 1, 1, 2, 0])
+    machine = Engine(made, SCALE, dtype=torch.float64)
+    [(part, gradients)] = machine.gradients(stack, stack.keys("AB"), batch.inputs, batch.labels, owner)
+    expected, _ = clipped_sum(gradients, part, CLIENTS, 0.3)
+    found = by_client(machine, stack, "both", batch, owner, 0.3)[0]
+    assert len(seen) == 4, "twice a pass"
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
+
+
 # ---- sensitivity ----------------------------------------------------------------------------------------------
 
 

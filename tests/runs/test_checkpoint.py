@@ -18,6 +18,7 @@ import torch
 
 from lalora_kit import METHODS, Settings, federated_rounds, load_task
 from lalora_kit.base.files import write_atomically
+from lalora_kit.runs import adapterfile
 from lalora_kit.runs.checkpoint import save_rounds
 from lalora_kit.runs.saved import load
 
@@ -58,6 +59,29 @@ def test_saving_changes_nothing(task, whole):
     plain = list(federated_rounds(task, METHOD, FAST))
     for a, b in zip(plain, whole[1], strict=True):
         assert all(torch.equal(a.adapter.tensors[key], b.adapter.tensors[key]) for key in a.adapter.tensors)
+
+
+@pytest.mark.parametrize("spoilt", ["", "adapter/adapter_model.safetensors", "adapter/privacy.json", "adapter.new"])
+def test_a_resume_writes_the_adapter_again_only_if_it_is_not_there(task, tmp_path, monkeypatch, spoilt):
+    """PEFT takes seconds to load, and the next round writes it anyway; what lacks, or is another's, is seen."""
+    rounds = save_rounds(task, METHOD, FAST, tmp_path)
+    next(rounds)
+    rounds.close()
+    if spoilt == "adapter.new":
+        (tmp_path / spoilt).mkdir()
+    elif spoilt:
+        path = tmp_path / spoilt
+        held = path.read_bytes()
+        path.write_bytes(
+            held[:-1] + bytes([held[-1] ^ 1]) if spoilt.endswith("tensors") else held.replace(b": 1,", b": 0,")
+        )
+    seen = []
+    real = adapterfile.save
+    monkeypatch.setattr(adapterfile, "save", lambda *given: seen.append("written") or real(*given))
+    rest = save_rounds(task, METHOD, FAST, tmp_path, resume=True, told=lambda line: seen.append(line["round"]))
+    next(rest)
+    rest.close()
+    assert seen == [*["written"][: bool(spoilt)], 2, "written"]
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 3, 4])
