@@ -170,7 +170,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     for name in ("swin_tiny_patch4_window7_224.ms_in1k", "nobody/knows-this"):
-        with pytest.raises(ValueError, match=r"HF_HUB_OFFLINE is set, .* use an embedded task: digits") as refused:
+        with pytest.raises(ValueError, match=r"HF_HUB_OFFLINE is set, .* use an embedded task: mnist") as refused:
             build(name, 3)
         assert name in str(refused.value) and "\n" not in str(refused.value)
     assert hub.HF_HUB_OFFLINE is True

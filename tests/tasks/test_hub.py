@@ -134,7 +134,7 @@ def test_without_network_one_sentence_names_the_embedded_task(name, no_network):
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE is set") as refused:
         load_task(name)
     said = str(refused.value)
-    assert repr(name) in said and "use an embedded task: digits" in said and "\n" not in said
+    assert repr(name) in said and "use an embedded task: mnist" in said and "\n" not in said
     assert time.monotonic() - start < 60, "no minutes of retries"
 
 
