@@ -215,6 +215,14 @@ def test_statistics_are_taken_once(monkeypatch):
     assert again.statistics is task.statistics
 
 
+def test_another_head_has_statistics_of_its_own():
+    task = with_public(roberta_task())
+    narrow = replace(task, head=f"{task.head}.out_proj")
+    assert narrow.statistics.layer != task.statistics.layer
+    [*_, last] = federated_rounds(narrow, HEAD, FAST)
+    assert math.isfinite(last.loss)
+
+
 @pytest.mark.parametrize("make", [swin_task, roberta_task])
 @pytest.mark.parametrize("public", [False, True])
 def test_a_linear_model_is_charged_as_any_run(make, public, tmp_path):

@@ -37,7 +37,7 @@ class Statistics:
     """What public inputs say of the features that a head's first layer, called `layer` in it, sees.
 
     weight: W `(n, n)`. bias: −W·μ `(n,)`; both float64. count: how many inputs. shrinkage: s. fresh: whether the head
-    scores nothing at the start, so that it need not be undone for it. taken_from: the backbone and the inputs.
+    scores nothing at the start, so that it need not be undone for it. head, backbone, public: what they are taken of.
     """
 
     layer: str
@@ -46,7 +46,9 @@ class Statistics:
     count: int
     shrinkage: float
     fresh: bool
-    taken_from: tuple[nn.Module, Inputs]
+    head: str
+    backbone: nn.Module
+    public: Inputs
 
     def frozen(self) -> nn.Linear:
         """x -> W·(x − μ) as a layer without gradients, in float32."""
@@ -92,7 +94,7 @@ def settle(task: Task) -> None:
     object.__setattr__(
         task,
         "notes",
-        notes if found is None else {**notes, NOTE: note(found.taken_from[1], f"shrunk by {LEAST} or more")},
+        notes if found is None else {**notes, NOTE: note(found.public, f"shrunk by {LEAST} or more")},
     )
 
 
@@ -107,7 +109,7 @@ def taken(task: Task) -> Statistics:
 
     public = task.public or {}
     had = task.statistics
-    if had is not None and had.taken_from[0] is task.backbone and had.taken_from[1] is task.public:
+    if had is not None and had.head == task.head and had.backbone is task.backbone and had.public is task.public:
         return had
     layer, x = features(task)
     centred = x - x.mean(0)
@@ -123,7 +125,7 @@ def taken(task: Task) -> Statistics:
     weight = vectors @ torch.diag((variance / values).sqrt()) @ vectors.T
     *_, last = (module for module in task.backbone.get_submodule(task.head).modules() if isinstance(module, nn.Linear))
     fresh = not any(bool(value.any()) for value in last.parameters())
-    return Statistics(layer, weight, -weight @ x.mean(0), len(x), shrinkage, fresh, (task.backbone, public))
+    return Statistics(layer, weight, -weight @ x.mean(0), len(x), shrinkage, fresh, task.head, task.backbone, public)
 
 
 @torch.no_grad()
