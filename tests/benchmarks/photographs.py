@@ -65,6 +65,16 @@ def margins(done: Done, epsilon: str = "3") -> dict[str, Any]:
     return {"epsilon": float(epsilon), "seeds": list(seeds), "best adapter": best, "accuracy": accuracy, "over": over}
 
 
+def rows(done: Done, epsilon: str = "3") -> list[str]:
+    """README's table in Markdown: accuracy with the rates, and each adapter's points over each baseline."""
+    table = []
+    for name in (*ADAPTERS, *STUDY.against):
+        row: Row = (name, epsilon, STUDY.usual.clients)
+        gains = [STUDY.gain(row, other, done, STUDY.reported) if name in ADAPTERS else "" for other in STUDY.against]
+        table.append(f"| {' | '.join([name, STUDY.shown(row, done, STUDY.reported), *gains])} |")
+    return table
+
+
 def write() -> None:
     """Put the margins of the kept runs into the record beside the weights."""
     record = json.loads(PLACE.read_text(encoding="utf-8"))
