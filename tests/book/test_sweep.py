@@ -72,7 +72,7 @@ REFUSED = {
     "of another type": ("02 --rank 2.5", "rank=2.5 is of type float"),
     "the last of three": ("02 --epsilon 1 3 abc", "epsilon='abc' is of type str"),
     "impossible": ("02 --epsilon 3 -1", "epsilon=-1 is not possible"),
-    "unknown task": ("00 --task digit", "task='digit' is unknown; the tasks are digits"),
+    "unknown task": ("00 --task digit", "task='digit' is unknown; the tasks are mnist"),
     "papermill's way": ("02 -p epsilon 1", "-p is no option; .* --name value"),
     "only others have it": ("00 --dirichlet-beta 1", "neither an option nor a parameter of 00_start_here"),
 }

@@ -70,7 +70,7 @@ def pretrain(images: Tensor, labels: Tensor, steps: int, state: Path) -> tuple[n
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     done, spent = 0, 0.0
     if state.exists():
-        saved = torch.load(state)
+        saved = torch.load(state, weights_only=True)
         for name, part in parts.items():
             part.load_state_dict(saved[name])
         generator.set_state(saved["generator"])
