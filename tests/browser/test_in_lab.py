@@ -145,7 +145,7 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
 
 @pytest.fixture(params=LIVE, ids=lambda path: path.stem)
 def reader(request: pytest.FixtureRequest, lab: Any, chromium: Any) -> Iterator[Reader]:
-    yield from opened(lab, chromium, request.param.stem, traces=10)
+    yield from opened(lab, chromium, request.param.stem, traces=13)
 
 
 def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
