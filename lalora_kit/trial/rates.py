@@ -1,6 +1,6 @@
 """What the paper's effect depends on: accuracy against the adapter's rate, where each method breaks down.
 
-    python -m lalora_kit.trial.rates                    # all of it: some 250 runs, most half a minute on one core
+    python -m lalora_kit.trial.rates                    # all of it: 348 runs, most half a minute on one core
     python -m lalora_kit.trial.rates --seeds 0          # a first look
 
 LA-LoRA, DP-LoRA and what lies between them (alternation without the filter, the filter without alternation), at ε = 1

@@ -1,6 +1,6 @@
 """What an adapter gains on `mnist`, each side at its best rate: the margins in the backbone's record.
 
-    python -m tests.benchmarks.photographs --epsilon 3      # some 110 runs, half a minute each on one core
+    python -m tests.benchmarks.photographs --epsilon 3      # 175 runs, at most half a minute each on one core
     python -m tests.benchmarks.photographs --write          # nothing new: the margins at ε = 3 into the record
 
 How rates are chosen: `tests/benchmarks/study.py`, by seeds 10 to 12, from one grid for adapters, heads and linear

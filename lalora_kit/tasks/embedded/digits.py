@@ -90,16 +90,20 @@ def scanned() -> np.ndarray:
 
 
 @step("loading the backbone")
-def backbone(classes: int) -> nn.Module:
-    """The shipped Swin-pico with a fresh head of zeros for `classes` classes."""
-    model = build_swin_pico(classes)
-    with as_file(files("lalora_kit.tasks.assets") / "swin_pico.safetensors") as path:
+def shipped(model: nn.Module, room: str, weights: str) -> nn.Module:
+    """`model` with the weights that ship in `room`, all but its head's, and a fresh head of zeros."""
+    with as_file(files(room) / weights) as path:
         missing = model.load_state_dict(load_file(path), strict=False)
     assert set(missing.missing_keys) == {"head.fc.weight", "head.fc.bias"}, missing
     assert not missing.unexpected_keys, missing
     for parameter in model.get_submodule("head.fc").parameters():
         nn.init.zeros_(parameter)
     return model
+
+
+def backbone(classes: int) -> nn.Module:
+    """The shipped Swin-pico with a fresh head for `classes` classes."""
+    return shipped(build_swin_pico(classes), "lalora_kit.tasks.assets", "swin_pico.safetensors")
 
 
 def targets_of(model: nn.Module) -> tuple[str, ...]:

@@ -101,11 +101,15 @@ class NearestMean:
         model = backbone(classes=10)
         known, asked = (self.features(model, x) for x in (self.printed, inputs["x"]))
         centre, spread = known.mean(0), known.std(0)
-        known, asked = (known - centre) / spread, (asked - centre) / spread
-        means = torch.stack([known[self.characters == digit].mean(0) for digit in range(10)])
-        return (F.normalize(asked, dim=1) @ F.normalize(means, dim=1).T).argmax(1)
+        return nearest((known - centre) / spread, self.characters, (asked - centre) / spread)
 
     @staticmethod
     def features(model: Any, x: Tensor) -> Tensor:
         """What the head sees, before any adapter: `(samples, features)`."""
         return torch.cat([model.forward_head(model.forward_features(part), pre_logits=True) for part in x.split(250)])
+
+
+def nearest(known: Tensor, characters: Tensor, asked: Tensor) -> Tensor:
+    """The digits `(m,)` whose means in `known` `(n, features)`, of `characters` `(n,)`, are nearest `asked` by cosine."""
+    means = torch.stack([known[characters == digit].mean(0) for digit in range(10)])
+    return (F.normalize(asked, dim=1) @ F.normalize(means, dim=1).T).argmax(1)

@@ -6,13 +6,10 @@ camera sees a sheet is left for the adapter to learn: a backbone that has seen p
 
 from __future__ import annotations
 
-from importlib.resources import as_file, files
-
-from safetensors.torch import load_file
 from torch import nn
 
-from lalora_kit.base.steps import step
 from lalora_kit.tasks.embedded.camera import SIDE
+from lalora_kit.tasks.embedded.digits import shipped
 
 WEIGHTS = "swin_pico_32.safetensors"
 WIDTH = 64
@@ -37,17 +34,9 @@ def build(classes: int) -> nn.Module:
     )
 
 
-@step("loading the backbone")
 def backbone(classes: int) -> nn.Module:
-    """The shipped Swin-pico-32 with a fresh head of zeros for `classes` classes."""
-    model = build(classes)
-    with as_file(files("lalora_kit.tasks.assets.letters") / WEIGHTS) as path:
-        missing = model.load_state_dict(load_file(path), strict=False)
-    assert set(missing.missing_keys) == {"head.fc.weight", "head.fc.bias"}, missing
-    assert not missing.unexpected_keys, missing
-    for parameter in model.get_submodule("head.fc").parameters():
-        nn.init.zeros_(parameter)
-    return model
+    """The shipped Swin-pico-32 with a fresh head for `classes` classes."""
+    return shipped(build(classes), "lalora_kit.tasks.assets.letters", WEIGHTS)
 
 
 def targets_of(model: nn.Module) -> tuple[str, ...]:

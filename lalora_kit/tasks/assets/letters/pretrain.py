@@ -25,7 +25,7 @@ from lalora_kit.tasks.assets.letters import fonts
 from lalora_kit.tasks.assets.pretrain import features, rate_factor, save_backbone
 from lalora_kit.tasks.embedded.camera import SIDE
 from lalora_kit.tasks.embedded.digits import normalise
-from lalora_kit.tasks.embedded.mnist import printed, splits
+from lalora_kit.tasks.embedded.mnist import nearest, printed, splits
 from lalora_kit.tasks.embedded.swin_pico_32 import WEIGHTS, build
 
 RECORD, STATE = "swin_pico_32.json", "swin_pico_32.state"
@@ -174,8 +174,7 @@ def digits_told(model: nn.Module) -> dict[str, dict[str, float]]:
         known, seen, asked = (features(model, x).double() for x in (public["x"], train.inputs["x"], test.inputs["x"]))
         centre, spread = known.mean(0), known.std(0)
         known, seen, asked = ((x - centre) / spread for x in (known, seen, asked))
-        means = torch.stack([known[characters == digit].mean(0) for digit in range(10)])
-        guess = (F.normalize(asked, dim=1) @ F.normalize(means, dim=1).T).argmax(1)
+        guess = nearest(known, characters, asked)
         linear = LogisticRegression(C=0.1, max_iter=500).fit(seen, train.labels)
         told[name] = {
             "by the nearest mean of printed digits": (guess == test.labels).double().mean().item(),
