@@ -110,6 +110,6 @@ class NearestMean:
 
 
 def nearest(known: Tensor, characters: Tensor, asked: Tensor) -> Tensor:
-    """The digits `(m,)` whose means in `known` `(n, features)`, of `characters` `(n,)`, are nearest `asked` by cosine."""
+    """Digits `(m,)` whose means in `known` `(n, features)`, of `characters` `(n,)`, are nearest `asked` by cosine."""
     means = torch.stack([known[characters == digit].mean(0) for digit in range(10)])
     return (F.normalize(asked, dim=1) @ F.normalize(means, dim=1).T).argmax(1)
