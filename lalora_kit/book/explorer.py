@@ -19,8 +19,8 @@ from lalora_kit.methods import METHODS
 from lalora_kit.runs.standing import AHEAD, NOTHING, sentence
 from lalora_kit.trial import grid, rivals
 from lalora_kit.trial.beside import standing
+from lalora_kit.trial.designs import LESSONS, Design, design_of
 from lalora_kit.trial.effects import effect_at
-from lalora_kit.trial.study import DEFAULTS
 
 SHOWN_FIRST = ("la-lora", "dp-lora", "ffa-lora", "rolora", *rivals.NAMES)
 BASIS = "{} seeds, 95 % for each pair alone; adapters at the common rate, baselines at their best head's rate"
@@ -32,60 +32,68 @@ def explorer(out_html: Path, path: Path = grid.FILE) -> int:
 
     Raises ValueError where too few are there for any slider to move.
     """
-    runs, guess = grid.load(path), rivals.guess_in(path)
-    axes = {axis: found for axis in grid.AXES if moves(found := points(runs, axis, guess))}
+    runs, guess, design = grid.load(path), rivals.guess_in(path), design_of(grid.task_in(path))
+    usual = design.usual
+    axes = {axis: found for axis in design.axes if moves(found := points(runs, axis, guess, design))}
     if not axes:
         raise ValueError(
             f"{path} holds no two runs that differ in one setting; make some with `{grid.COMMAND} --out {path}`"
         )
     make_folder(out_html.parent)
     named = [name for name in rivals.NAMES if any(name in axis["series"] for axis in axes.values())]
-    data = {"axes": axes, "looks": looks(axes), "shown": SHOWN_FIRST, "rivals": named, "rounds": DEFAULTS.rounds}
+    data = {"axes": axes, "looks": looks(axes), "shown": SHOWN_FIRST, "rivals": named, "rounds": usual.rounds}
     quoted = json.dumps(data).replace("<", "\\u003c")  # so that nothing in it can end the script that holds it
-    rest = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
-    rest += f", adapter's learning rate {DEFAULTS.learning_rate:g}"
-    default = ", ".join(name for name in named if name not in baselines(runs, next(iter(axes)), guess))
-    told = {"count": len(runs), "rest": rest, "task": grid.task_in(path), "default": default}
+    rest = f"ε {epsilon_text(usual.epsilon)}, rank {usual.rank}, {usual.clients} clients"
+    rest += f", adapter's learning rate {usual.learning_rate:g}"
+    default = ", ".join(name for name in named if name not in baselines(runs, next(iter(axes)), guess, design))
+    told = {"count": len(runs), "rest": rest, "task": design.task, "default": default}
     out_html.write_text(fill("explorer.html.j2", data=quoted, plotly=get_plotlyjs(), **told), encoding="utf-8")
     return len(runs)
 
 
-def points(runs: dict[grid.Cell, list[float]], axis: str, guess: float = math.nan) -> dict[str, Any]:
+def points(
+    runs: dict[grid.Cell, list[float]], axis: str, guess: float = math.nan, design: Design = LESSONS
+) -> dict[str, Any]:
     """One setting: its values, and by series and value the curves that are done, one a seed; none is an empty list.
 
     Baselines are among the series, at the ε and clients of each value; `said` is what is to say of them there.
     """
-    values = grid.AXES[axis]
+    values = design.axes[axis]
     series = {
         name: [
-            [runs[cell] for seed in grid.SEEDS if (cell := grid.cell(name, axis, value, seed)) in runs]
+            [runs[cell] for seed in grid.SEEDS if (cell := grid.cell(name, axis, value, seed, design)) in runs]
             for value in values
         ]
         for name in grid.SERIES
     }
-    bare = baselines(runs, axis, guess)
+    bare = baselines(runs, axis, guess, design)
     series |= bare
     return {
         "name": AXIS_NAMES[axis],
         "labels": [epsilon_text(value) for value in values],
         "places": [place(value, values) for value in values],
-        "start": values.index(getattr(DEFAULTS, axis)),
+        "start": values.index(getattr(design.usual, axis)),
         "series": {name: curves for name, curves in series.items() if any(curves)},
         "said": [said(series, bare, at) for at in range(len(values))],
     }
 
 
-def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float) -> dict[str, Curves]:
+def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float, design: Design) -> dict[str, Curves]:
     """Each baseline's curves by value; where a value is no matter to it, they are those of the defaults.
 
     One whose rate was not chosen at every value is left out: at its best here and not there it would mislead.
     """
     found: dict[str, Curves] = {name: [] for name in rivals.NAMES}
-    for value in grid.AXES[axis]:
-        epsilon = value if axis == "epsilon" else DEFAULTS.epsilon
-        clients = int(value) if axis == "clients" else DEFAULTS.clients
-        there = [rivals.rival(runs, name, epsilon, clients) for name in rivals.TRAINED]
-        curves = {one.name: one.curves for one in (*there, *rivals.untrained(guess)) if one is not None and one.chosen}
+    usual = design.usual
+    for value in design.axes[axis]:
+        epsilon = value if axis == "epsilon" else usual.epsilon
+        clients = int(value) if axis == "clients" else usual.clients
+        there: list[rivals.Rival | None] = [
+            rivals.rival(runs, name, epsilon, clients, design) for name in rivals.TRAINED
+        ]
+        curves = {
+            one.name: one.curves for one in (*there, *rivals.untrained(guess, design)) if one is not None and one.chosen
+        }
         for name, lines in found.items():
             lines.append([list(curve) for curve in curves.get(name, [])])
     return {name: lines for name, lines in found.items() if all(lines)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from lalora_kit.cli.waiting import begin, loading_torch
 if TYPE_CHECKING:
     from lalora_kit.trial.beside import Baseline
     from lalora_kit.trial.claims import Exact
+    from lalora_kit.trial.designs import Design
     from lalora_kit.trial.verdicts import Row
 
 app = typer.Typer(add_completion=False)
@@ -25,8 +27,12 @@ SEVERAL = {"claims": ("--rates",), "compare": ("--epsilon", "--rates")}
 
 TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
 Count = Annotated[
-    int, typer.Option(help="How many seeds are reported; those that choose rates are others.", min=2, max=1000)
-]
+    int | None,
+    typer.Option(
+        help="How many seeds are reported; those that choose rates are others.", min=2, max=1000,
+        show_default="10 on mnist, else 5",
+    ),
+]  # fmt: skip
 Out = Annotated[
     Path | None,
     typer.Option(help="Runs and tables; a second call goes on there.", show_default="runs/COMMAND-TASK"),
@@ -54,16 +60,20 @@ def spread(arguments: Sequence[str]) -> list[str]:
     return out
 
 
-def reported(count: int) -> list[int]:
-    """The first seeds that chose no rate."""
-    from lalora_kit.trial.verdicts import TUNING_SEEDS
+def designed(task: str, seeds: int | None, rates: Sequence[float] | None) -> Design:
+    """The task's design with the rates that are asked for, and as many seeds that chose no rate."""
+    from lalora_kit.trial.claim_runs import checked_rates
+    from lalora_kit.trial.designs import design_of
 
-    return [seed for seed in range(count + len(TUNING_SEEDS)) if seed not in TUNING_SEEDS][:count]
+    own = design_of(task)
+    count = seeds or len(own.seeds)
+    free = [seed for seed in range(count + len(own.tuning_seeds)) if seed not in own.tuning_seeds]
+    return replace(own, seeds=tuple(free[:count]), rates=checked_rates(rates or own.rates))
 
 
 def folder(command: str, task: str) -> Path:
     """Where a command keeps its runs: runs on two tasks do not compare, so each task has a folder."""
-    return Path("runs") / (command if task == "digits" else f"{command}-{task}")
+    return Path("runs") / f"{command}-{task}"
 
 
 @app.command()
@@ -104,7 +114,7 @@ def audit(
 @app.command()
 def claims(
     task: TaskName = "digits",
-    seeds: Count = 5,
+    seeds: Count = None,
     rates: Rates = None,
     out: Out = None,
     workers: Workers = None,
@@ -113,19 +123,19 @@ def claims(
     """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
     out = out or folder("claims", task)
     at_once = workers or usable_cores()
-    begin(f"putting the paper's claims on trial on {task}: {seeds} seeds, {at_once} processes, kept in {out}")
+    told = f"{seeds} seeds" if seeds else "its own seeds"
+    begin(f"putting the paper's claims on trial on {task}: {told}, {at_once} processes, kept in {out}")
     with loading_torch():
         from lalora_kit.trial.beside import run_beside
-        from lalora_kit.trial.claim_runs import checked_rates, run_claims
-        from lalora_kit.trial.claims import CLAIMS, exact_claims
+        from lalora_kit.trial.claim_runs import run_claims
+        from lalora_kit.trial.claims import claims_on, exact_claims
         from lalora_kit.trial.study import lines
         from lalora_kit.trial.tables import RUNS, write_tables
-        from lalora_kit.trial.verdicts import rates_of
 
-    grid = checked_rates(rates or rates_of(task))
-    rows, exact = run_claims(out, task=task, seeds=reported(seeds), rates=grid, workers=workers), exact_claims()
-    compared = run_beside(out, lines(out / RUNS), CLAIMS, task=task, seeds=reported(seeds), rates=grid, workers=workers)
-    finish(rows, exact, write_tables(out, rows, exact, grid), grid, as_json, compared)
+    design, asked = designed(task, seeds, rates), claims_on(task)
+    rows, exact = run_claims(out, design, claims=asked, workers=workers), exact_claims()
+    compared = run_beside(out, lines(out / RUNS), asked, design, workers=workers)
+    finish(rows, exact, write_tables(out, rows, exact, design), design, as_json, compared)
 
 
 @app.command()
@@ -133,7 +143,7 @@ def compare(
     methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
     epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
     task: TaskName = "digits",
-    seeds: Count = 5,
+    seeds: Count = None,
     rates: Rates = None,
     out: Out = None,
     workers: Workers = None,
@@ -142,24 +152,21 @@ def compare(
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
     out, targets = out or folder("compare", task), epsilon or [3.0]
     told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
-    begin(f"comparing {told}: {seeds} seeds, {workers or usable_cores()} processes, kept in {out}")
+    count = f"{seeds} seeds" if seeds else "its own seeds"
+    begin(f"comparing {told}: {count}, {workers or usable_cores()} processes, kept in {out}")
     with loading_torch():
         from lalora_kit.trial.beside import choosing_runs, run_beside
-        from lalora_kit.trial.claim_runs import checked_rates, comparison, run_claims, tuning_note
+        from lalora_kit.trial.claim_runs import comparison, run_claims, tuning_note
         from lalora_kit.trial.study import lines
         from lalora_kit.trial.tables import RUNS, write_tables
-        from lalora_kit.trial.verdicts import rates_of
 
-    claims = comparison(methods, targets)
-    grid, command = checked_rates(rates or rates_of(task)), f"lalora compare {methods}"
-    rows = run_claims(
-        out, claims=claims, task=task, seeds=reported(seeds), rates=grid, workers=workers, command=command
-    )
-    compared = run_beside(
-        out, lines(out / RUNS), claims, task=task, seeds=reported(seeds), rates=grid, workers=workers, command=command
-    )
-    finish(rows, [], write_tables(out, rows, [], grid), grid, as_json, compared)
-    typer.echo(tuning_note(claims, grid, choosing_runs(out)), err=as_json)
+    claims, design = comparison(methods, targets), designed(task, seeds, rates)
+    command = f"lalora compare {methods}"
+    rows = run_claims(out, design, claims=claims, workers=workers, command=command)
+    runs = lines(out / RUNS)
+    compared = run_beside(out, runs, claims, design, workers=workers, command=command)
+    finish(rows, [], write_tables(out, rows, [], design), design, as_json, compared)
+    typer.echo(tuning_note(runs, design, choosing_runs(out, design)), err=as_json)
 
 
 @app.command()
@@ -175,13 +182,12 @@ def statement(
 
 
 def finish(
-    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], rates: Sequence[float], as_json: bool,
+    rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], design: Design, as_json: bool,
     compared: Sequence[Baseline] = (),
 ) -> None:  # fmt: skip
     """Print the table, the baselines beside it, which best rates a wider grid might better, and where it is kept."""
     from lalora_kit.records import SEED_KNOWN
     from lalora_kit.trial.claim_runs import at_an_end
-    from lalora_kit.trial.rivals import HEAD_RATES
     from lalora_kit.trial.tables import as_records
 
     if as_json:
@@ -205,7 +211,7 @@ def finish(
         typer.echo(baseline.text)
     if compared:
         most = ", ".join(dict.fromkeys(end for baseline in compared for end in baseline.at_an_end)) or "none"
-        typer.echo(f"head's rates {', '.join(f'{r:g}' for r in HEAD_RATES)}; best at an end of them: {most}")
-    ends = ", ".join(at_an_end(rows, rates)) or "none"
-    typer.echo(f"rates {', '.join(f'{rate:g}' for rate in rates)}; best rate at an end of them: {ends}")
+        typer.echo(f"head's rates {', '.join(f'{r:g}' for r in design.head_rates)}; best at an end of them: {most}")
+    ends = ", ".join(at_an_end(rows, design.rates)) or "none"
+    typer.echo(f"rates {', '.join(f'{rate:g}' for rate in design.rates)}; best rate at an end of them: {ends}")
     typer.echo(f"{SEED_KNOWN}; kept in {' and '.join(map(str, files))}")

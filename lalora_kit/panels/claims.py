@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import ipywidgets as W
 import plotly.graph_objects as go
@@ -10,7 +11,8 @@ import plotly.graph_objects as go
 from lalora_kit.figures.claims import MODES, forest_data, forest_figure, forest_title
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.trial.claims import CLAIMS, Claim
-from lalora_kit.trial.verdicts import SEEDS, Grid, Row, Runs, judge, rates_of
+from lalora_kit.trial.designs import LESSONS, Design
+from lalora_kit.trial.verdicts import Row, Runs, judge
 
 LABELS = {"best": "each at its best rate", "equal": "equal rate"}
 
@@ -21,27 +23,25 @@ class ClaimsPanel(Panel):
     Args:
         runs: as `claim_runs.shipped()` gives them.
         claims: the rows.
-        seeds: all that are reported; the slider takes the first 2, 3, ... of them.
-        rates: the grid that the runs are of.
+        design: what the runs are of; the slider takes the first 2, 3, ... of its seeds.
     """
 
     def __init__(
-        self, runs: Runs, claims: Sequence[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, *,
-        rates: Grid | None = None, mode: str = "auto",
-    ) -> None:  # fmt: skip
-        self.runs, self.claims, self.seeds, self.grid = runs, claims, seeds, rates or rates_of()
+        self, runs: Runs, claims: Sequence[Claim] = CLAIMS, design: Design = LESSONS, *, mode: str = "auto"
+    ) -> None:
+        self.runs, self.claims, self.design = runs, claims, design
         self.judged: dict[int, list[Row]] = {}
-        super().__init__({"seeds": len(seeds), "rates": MODES[0]}, mode=mode)
+        super().__init__({"seeds": len(design.seeds), "rates": MODES[0]}, mode=mode)
 
     def rows(self, count: int) -> list[Row]:
         """The claims judged by the first `count` seeds, worked out once."""
         if count not in self.judged:
-            self.judged[count] = judge(self.runs, self.claims, self.seeds[:count], self.grid)
+            self.judged[count] = judge(self.runs, self.claims, replace(self.design, seeds=self.design.seeds[:count]))
         return self.judged[count]
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         """Seeds and rates; every count is judged beforehand, so that a move only draws."""
-        counts = [count for count in range(2, len(self.seeds) + 1) if self.rows(count)]
+        counts = [count for count in range(2, len(self.design.seeds) + 1) if self.rows(count)]
         return {
             "seeds": W.SelectionSlider(options=counts, value=self.start["seeds"], description="seeds"),
             "rates": W.ToggleButtons(
@@ -65,7 +65,9 @@ class ClaimsPanel(Panel):
 
     def draw(self, values: Values) -> go.Figure:
         """The forest plot."""
-        figure = forest_figure(self.rows(len(self.seeds)), values["rates"], len(self.seeds))  # sets the scale
+        figure = forest_figure(
+            self.rows(len(self.design.seeds)), values["rates"], len(self.design.seeds)
+        )  # sets the scale
         data = forest_data(self.rows(values["seeds"]), values["rates"])
         for trace, changed in zip(figure.data, data, strict=True):
             trace.update(changed)

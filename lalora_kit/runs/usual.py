@@ -20,6 +20,8 @@ from lalora_kit.settings import Settings
 PHOTOGRAPHS: Mapping[str, Any] = MappingProxyType(
     {"clients": 4, "sample_rate": 0.05, "learning_rate": 2.0, "head_learning_rate": 2.0}
 )
+#: What lessons, commands and panels take where nobody names a task.
+DEFAULT_TASK = "digits"
 USUAL: Mapping[str, Mapping[str, Any]] = MappingProxyType({"mnist": PHOTOGRAPHS, "mnist-upright": PHOTOGRAPHS})
 
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
+from lalora_kit.trial.designs import LESSONS
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.grid import AXES, RATE, SEEDS, TASK, cell
-from lalora_kit.trial.study import DEFAULTS, VARIED, Cell
+from lalora_kit.trial.study import VARIED, Cell
 
 __all__ = ["TASK", "Gain", "best", "beyond", "cliff", "gain", "line", "seeds_at", "told"]
 
@@ -33,8 +34,8 @@ def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS
 
 
 def beyond(settings: Settings, moved: Sequence[str]) -> bool:
-    """Whether settings differ from the defaults in more than those `moved`, and in what may differ anyway."""
-    return settings != replace(DEFAULTS, **{name: getattr(settings, name) for name in (*moved, *FREE)})
+    """Whether settings differ from the usual ones in more than those `moved`, and in what may differ anyway."""
+    return settings != replace(LESSONS.usual, **{name: getattr(settings, name) for name in (*moved, *FREE)})
 
 
 def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -> list[Sequence[float]]:
@@ -43,19 +44,21 @@ def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -
         return []
     values = {name: getattr(settings, name) for name in VARIED}
     if not method.trained_in(1, settings.local_steps):
-        values[RATE] = getattr(DEFAULTS, RATE)  # the adapter's rate is nothing to it
-    found = [Cell(method=method.name, seed=seed, **values) for seed in SEEDS]
+        values[RATE] = LESSONS.usual.learning_rate  # the adapter's rate is nothing to it
+    rate, epsilon = values.pop(RATE), values.pop("epsilon")
+    found = [LESSONS.run(method.name, rate, epsilon, seed, **values) for seed in SEEDS]
     return [runs[c] for c in found if c in runs]
 
 
 def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) -> str:
     """What `seeds_at` found, in a sentence of two short lines, or that it found nothing."""
     if not curves:
-        start = f"ε {epsilon_text(DEFAULTS.epsilon)}, rank {DEFAULTS.rank}, {DEFAULTS.clients} clients"
+        usual = LESSONS.usual
+        start = f"ε {epsilon_text(usual.epsilon)}, rank {usual.rank}, {usual.clients} clients"
         return (
             f"The shipped grid holds no run of {method.name} at these settings:\n"
             f"it moves one of rate, ε, rank and clients at a time away from {start}, "
-            f"{DEFAULTS.rounds} rounds on {TASK}."
+            f"{usual.rounds} rounds on {TASK}."
         )
     ends = [curve[-1] for curve in curves]
     count, spread = "1 seed", ""

@@ -16,19 +16,18 @@ from typing import Any
 from lalora_kit.base.files import append_line, make_folder, read_lines
 from lalora_kit.trial import grid
 from lalora_kit.trial.claims import CLAIMS, POINTS, Claim
+from lalora_kit.trial.designs import DIGITS, LESSONS, Design, Grid
 from lalora_kit.trial.study import Cell, computed, ensure, find, lines, made_with
 from lalora_kit.trial.tables import RUNS
 from lalora_kit.trial.verdicts import (
-    EQUAL,
-    SEEDS,
-    TUNING_SEEDS,
-    Grid,
+    HEAD_ONLY,
     Row,
     Runs,
     at_best,
     has_rate,
+    head_rate,
+    head_runs,
     judge,
-    rates_of,
     run_of,
     tuned,
 )  # fmt: skip
@@ -37,39 +36,46 @@ SHIPPED = Path(__file__).parent / "kept" / "claims"  # what `lalora claims` wrot
 Report = Callable[[int, int], None]
 
 
-def tuning_runs(claims: Iterable[Claim], rates: Grid) -> list[Cell]:
-    """The runs that choose each side's rate: the same grid and seeds for all."""
-    sides = {(at_best(arm), epsilon) for claim in claims for epsilon in claim.epsilons for arm in claim.arms}
-    wanted = [run_of(m, rate, epsilon, seed) for m, epsilon in sorted(sides) for rate in rates for seed in TUNING_SEEDS]
+def tuning_runs(runs: Runs, claims: Iterable[Claim], design: Design) -> list[Cell]:
+    """The runs that choose each side's rate: the same grid and seeds for all; `runs` chose the head's."""
+    wanted = []
+    for claim in claims:
+        for epsilon in claim.epsilons:
+            moved = {**claim.moved, "head_learning_rate": head_rate(runs, epsilon, design, claim.moved)}
+            wanted += [
+                run_of(at_best(arm), rate, epsilon, seed, design, **moved)
+                for arm in claim.arms for rate in design.rates for seed in design.tuning_seeds
+            ]  # fmt: skip
     return list(dict.fromkeys(wanted))
 
 
-def reported_runs(runs: Runs, claims: Iterable[Claim], seeds: Sequence[int], rates: Grid) -> dict[bool, list[Cell]]:
+def reported_runs(runs: Runs, claims: Iterable[Claim], design: Design) -> dict[bool, list[Cell]]:
     """The runs that are judged, on seeds that chose nothing: by whether they need the diagnostics beside accuracy."""
     wanted: dict[bool, list[Cell]] = {False: [], True: []}
+    usual = design.usual.learning_rate
     for claim in claims:
         for epsilon in claim.epsilons:
-            pairs = [(arm, EQUAL) for arm in claim.arms]
-            pairs += [(at_best(arm), tuned(runs, arm, epsilon, rates)) for arm in claim.arms]
-            pairs += [(claim.control, EQUAL)] if claim.control else []
-            cells = [run_of(arm, rate, epsilon, seed) for arm, rate in pairs for seed in seeds]
-            wanted[claim.unit.probe] += cells
-        wanted[False] += [run_of("head-only", EQUAL, claim.epsilon, seed) for seed in seeds]
+            best = {**claim.moved, "head_learning_rate": head_rate(runs, epsilon, design, claim.moved)}
+            sides = [(arm, usual, claim.moved) for arm in claim.arms]
+            sides += [(at_best(arm), tuned(runs, arm, epsilon, design, best), best) for arm in claim.arms]
+            sides += [(claim.control, usual, claim.moved)] if claim.control else []
+            wanted[claim.unit.probe] += [
+                run_of(arm, rate, epsilon, seed, design, **moved) for arm, rate, moved in sides for seed in design.seeds
+            ]
+            wanted[False] += [run_of(HEAD_ONLY, usual, epsilon, seed, design, **best) for seed in design.seeds]
     return {probe: list(dict.fromkeys(cells)) for probe, cells in wanted.items()}
 
 
 def run_claims(
-    out: Path, *, claims: Sequence[Claim] = CLAIMS, task: str = "digits", seeds: Sequence[int] = SEEDS,
-    rates: Grid | None = None, workers: int | None = None, command: str = "lalora claims", report: Report | None = None,
+    out: Path, design: Design = LESSONS, *, claims: Sequence[Claim] = CLAIMS,
+    workers: int | None = None, command: str = "lalora claims", report: Report | None = None,
 ) -> list[Row]:  # fmt: skip
     """Run what is missing, keep it in `out`/claims.jsonl, and judge; a second call goes on where the first stopped.
 
     Args:
         out: folder of the runs.
+        design: task, grids and seeds; see `designs.design_of`.
         claims: the rows.
-        task: see `lalora tasks`.
-        seeds: those that are reported.
-        rates: the grid that each side's rate is chosen from; by default the task's own (`verdicts.RATES`).
         workers: processes, by default as many as cores are granted.
         command: what is written beside the runs as their maker.
         report: called with how many of the runs at hand are done, and how many there are.
@@ -78,20 +84,22 @@ def run_claims(
         ValueError: if the file holds runs on another task or at other defaults, a seed is among the tuning seeds, or
             the rates are no grid.
     """
-    rates = checked_rates(rates_of(task) if rates is None else rates)
-    chosen = sorted(set(seeds) & set(TUNING_SEEDS))
-    if chosen or not seeds:
+    checked_rates(design.rates)
+    chosen = sorted(set(design.seeds) & set(design.tuning_seeds))
+    if chosen or not design.seeds:
         raise ValueError(
-            f"seeds={list(seeds)}: {chosen or 'none'} cannot be reported; seeds that chose the rates may not judge "
-            f"them; use other seeds than {list(TUNING_SEEDS)}"
+            f"seeds={list(design.seeds)}: {chosen or 'none'} cannot be reported; seeds that chose the rates may not "
+            f"judge them; use other seeds than {list(design.tuning_seeds)}"
         )
-    path, made = out / RUNS, made_with(command, task)
+    path, made = out / RUNS, made_with(command, design.task)
     make_folder(out)
-    take_from_grid(path, made, claims, seeds, rates)
-    ensure(tuning_runs(claims, rates), made, path, workers, report=report)
-    for probe, cells in sorted(reported_runs(lines(path), claims, seeds, rates).items(), reverse=True):
+    take_from_grid(path, made, claims, design)
+    heads = [head_runs(e, design, claim.moved) for claim in claims for e in claim.epsilons]
+    ensure([run for rates in heads for runs in rates.values() for run in runs], made, path, workers, report=report)
+    ensure(tuning_runs(lines(path), claims, design), made, path, workers, report=report)
+    for probe, cells in sorted(reported_runs(lines(path), claims, design).items(), reverse=True):
         ensure(cells, made, path, workers, probe=probe, report=report)
-    return judge(lines(path), claims, seeds, rates)
+    return judge(lines(path), claims, design)
 
 
 def checked_rates(rates: Grid) -> Grid:
@@ -119,19 +127,18 @@ def at_an_end(rows: Iterable[Row], rates: Grid) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def take_from_grid(
-    path: Path, made: dict[str, Any], claims: Sequence[Claim], seeds: Sequence[int], rates: Grid
-) -> None:
+def take_from_grid(path: Path, made: dict[str, Any], claims: Sequence[Claim], design: Design) -> None:
     """Copy the runs of the shipped grid that can be used, with what they were made with, where that agrees."""
-    kept = read_lines(grid.FILE) if grid.FILE.exists() and not path.exists() else []
+    file = grid.file_of(design.task)
+    kept = read_lines(file) if file.exists() and not path.exists() else []
     heads = [line for line in kept if "curve" not in line]
     if not heads or any(
         computed(line[name]) != computed(made[name]) for line in heads for name in ("task", "settings", "versions")
     ):
         return
-    sides = {(arm, e) for c in claims for e in c.epsilons for arm in (*c.arms, c.control or c.other, "head-only")}
-    useful = {run_of(arm, rate, e, seed) for arm, e in sides for rate in rates for seed in seeds}
-    runs = [line for cell, line in lines(grid.FILE).items() if cell in useful]
+    sides = {(arm, e) for c in claims for e in c.epsilons for arm in (*c.arms, c.control or c.other, HEAD_ONLY)}
+    useful = {run_of(arm, rate, e, seed, design) for arm, e in sides for rate in design.rates for seed in design.seeds}
+    runs = [line for cell, line in lines(file).items() if cell in useful]
     for line in [*heads, *runs] if runs else []:
         append_line(path, line)
 
@@ -154,25 +161,25 @@ def comparison(methods: Sequence[str], epsilons: Sequence[float]) -> list[Claim]
     ]  # fmt: skip
 
 
-def tuning_note(claims: Sequence[Claim], rates: Grid, more: int = 0) -> str:
+def tuning_note(runs: Runs, design: Design, more: int = 0) -> str:
     """What the choice of rates would have cost on private data: it must be charged or declared; `more` runs beside."""
-    runs = len(tuning_runs(claims, rates)) + more
+    count = sum(cell.seed in design.tuning_seeds for cell in runs) + more
     return (
-        f"declared: {runs} runs chose the rates by test accuracy, taken to be public here; on private data each of "
+        f"declared: {count} runs chose the rates by test accuracy, taken to be public here; on private data each of "
         "them would be charged to the ledger, or declared beside its ε"
     )
 
 
-def shipped_task(task: str) -> str:
+def shipped_task(task: str = LESSONS.task) -> str:
     """The task whose finished runs the kit has: this one, or else `digits`."""
-    return task if (SHIPPED / f"{task}.jsonl").exists() else "digits"
+    return task if (SHIPPED / f"{task}.jsonl").exists() else DIGITS.task
 
 
-def shipped(task: str = "digits") -> Runs:
+def shipped(task: str) -> Runs:
     """The finished runs on a task that ship with the kit (see `shipped_task`)."""
     return lines(SHIPPED / f"{task}.jsonl")
 
 
-def shipped_on(task: str = "digits") -> dict[str, Any]:
+def shipped_on(task: str) -> dict[str, Any]:
     """What the shipped runs were trained on, as in a run's `identity`: task, data, backbone, and Python's version."""
     return next(line["task"] for line in reversed(read_lines(SHIPPED / f"{task}.jsonl")) if "curve" not in line)

@@ -7,8 +7,8 @@ or a detailed note on it, [N] a secondary source. The full text was not at hand.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lalora_kit.methods.controls import PASSED
@@ -57,6 +57,7 @@ class Claim:
 
     paper: the paper's own figure in this unit, if any; `source` says where it is from and how sure that is (P paper or
     a detailed note on it, N secondary source). less: an ε whose effect is taken off, where a *growth* is claimed.
+    at: settings that are not the task's usual ones, as pairs.
     """
 
     key: str
@@ -69,6 +70,12 @@ class Claim:
     source: str = "no figure found"
     control: str | None = None
     less: float | None = None
+    at: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def moved(self) -> dict[str, Any]:
+        """Settings that are not the task's usual ones."""
+        return dict(self.at)
 
     @property
     def epsilons(self) -> tuple[float, ...]:
@@ -90,6 +97,30 @@ def over(other: str, epsilon: float, paper: float | None, source: str) -> Claim:
     """LA-LoRA over a rival."""
     text = f"LA-LoRA is more accurate than {other} at ε={epsilon:g}"
     return Claim(f"over-{other}-{epsilon:g}", text, "la-lora", other, epsilon, POINTS, paper, source, f"{other} × 0.5")
+
+
+#: Where the paper's own comparison is made as well, one setting moved at a time.
+MOVED: Mapping[str, tuple[str, Any]] = {
+    "rank": ("rank", 16),
+    "clients": ("clients", 16),
+    "skew": ("dirichlet_beta", 0.1),
+}
+TOLD = {"rank": "rank 16", "clients": "16 clients", "skew": "labels skewed over the clients (β = 0.1)"}
+
+
+def moved_claims(epsilons: Sequence[float] = (3, 1)) -> tuple[Claim, ...]:
+    """LA-LoRA over each rival at each ε, away from the usual settings; the rival at half its rate beside it."""
+    return tuple(
+        replace(
+            over(other, epsilon, None, "no figure found for this setting"),
+            key=f"over-{other}-{epsilon:g}-{name}",
+            text=f"LA-LoRA is more accurate than {other} at ε={epsilon:g}, {TOLD[name]}",
+            at=(change,),
+        )
+        for name, change in MOVED.items()
+        for epsilon in epsilons
+        for other in ("dp-lora", "ffa-lora", "rolora")
+    )
 
 
 SWIN_T, SWIN_B = "Swin-T, CIFAR-100, ε=3 [P]", "Swin-B, CIFAR-100, ε=1 [P]"
@@ -138,6 +169,11 @@ CLAIMS: tuple[Claim, ...] = (
         math.log(101.62 / 64.77), "Swin-B, CIFAR-100, ε=1 [P]; its space is not stated", "dp-lora × 0.5",
     ),
 )  # fmt: skip
+
+
+def claims_on(task: str) -> tuple[Claim, ...]:
+    """The rows of a task's trial: `mnist`, which has the samples for it, is asked away from the usual settings too."""
+    return (*CLAIMS, *moved_claims()) if task.startswith("mnist") else CLAIMS
 
 
 @dataclass(frozen=True)

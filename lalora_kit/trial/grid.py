@@ -11,27 +11,21 @@ A second call goes on where the first one stopped. What has no adapter lies in t
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from lalora_kit.base.files import read_lines
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.controls import CONTROLS, PASSED
-from lalora_kit.trial.study import DEFAULTS, Cell, curves, ensure, find, made_with
+from lalora_kit.trial.designs import LESSONS, RATE, Design, design_of
+from lalora_kit.trial.study import Cell, curves, ensure, find, made_with
 
-TASK = "digits"  # what the lessons' grid is made on
+TASK = LESSONS.task  # what the lessons' grid is made on
 KEPT = Path(__file__).parent / "kept" / "grid"
 FILE = KEPT / f"{TASK}.jsonl"
 COMMAND = "python -m lalora_kit.trial.grid"
 SEEDS = (0, 1, 2, 3, 4)
-RATE = "learning_rate"
-AXES: dict[str, tuple[float, ...]] = {
-    "learning_rate": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
-    "epsilon": (1.0, 3.0, 8.0, math.inf),
-    "rank": (1, 4, 16),
-    "clients": (2, 8, 32),
-}
+AXES = LESSONS.axes
 #: name of a line in the picture -> (method, factor of the adapter's learning rate)
 SERIES: dict[str, tuple[str, float]] = {
     **{name: (name, 1.0) for name in (*METHODS, *CONTROLS)},
@@ -41,19 +35,22 @@ SERIES: dict[str, tuple[str, float]] = {
 }
 
 
-def cell(series: str, axis: str, value: float, seed: int) -> Cell:
+def cell(series: str, axis: str, value: float, seed: int, design: Design = LESSONS) -> Cell:
     """The run behind one point of a line. A method that trains no factor has one for all adapter rates."""
     method, factor = SERIES[series]
-    values = {name: getattr(DEFAULTS, name) for name in AXES}
-    if find(method).trained_in(1, DEFAULTS.local_steps) or axis != RATE:
+    values = {name: getattr(design.usual, name) for name in design.axes}
+    if find(method).trained_in(1, design.usual.local_steps) or axis != RATE:
         values[axis] = value
-    values[RATE] = round(factor * values[RATE], 9)
-    return Cell(method=method, seed=seed, **values)
+    rate = round(factor * values.pop(RATE), 9)
+    return design.run(method, rate, values.pop("epsilon"), seed, **values)
 
 
-def cells(axes: Iterable[str], series: Iterable[str], seeds: Iterable[int]) -> list[Cell]:
+def cells(axes: Iterable[str], series: Iterable[str], seeds: Iterable[int], design: Design = LESSONS) -> list[Cell]:
     """All runs asked for, each once, seed by seed, so that a grid cut short has every point at least once."""
-    wanted = [cell(name, axis, x, seed) for seed in seeds for axis in axes for name in series for x in AXES[axis]]
+    wanted = [
+        cell(name, axis, x, seed, design) for seed in seeds for axis in axes for name in series
+        for x in design.axes[axis]
+    ]  # fmt: skip
     return list(dict.fromkeys(wanted))
 
 
@@ -88,11 +85,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="Processes; by default one a core.")
     parser.add_argument("--out", type=Path, help="By default the shipped file of the task.")
     options = parser.parse_args()
-    path, made = options.out or file_of(options.task), made_with(COMMAND, options.task)
+    path, made, design = options.out or file_of(options.task), made_with(COMMAND, options.task), design_of(options.task)
     if options.baselines is None:
-        ensure(cells(options.axis, options.series, options.seeds), made, path, options.workers)
+        ensure(cells(options.axis, options.series, options.seeds, design), made, path, options.workers)
     fit = (rivals.HEAD_ONLY, *linear_views(load_task(options.task)))
-    rivals.fill(path, made, [name for name in options.baselines or fit if name in fit], options.seeds, options.workers)
+    wanted = [name for name in options.baselines or fit if name in fit]
+    rivals.fill(path, made, wanted, design, seeds=options.seeds, workers=options.workers)
 
 
 if __name__ == "__main__":

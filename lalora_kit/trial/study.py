@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULTS = Settings()
 VARIED = ("learning_rate", "epsilon", "rank", "clients")
-HEAD_RATE = "head_learning_rate"
+HEAD_RATE, SKEW = "head_learning_rate", "dirichlet_beta"
 CONTENT = "method_sha256"
 
 
@@ -45,7 +45,7 @@ class Cell:
     """What a run varies; everything else is as usual on its task. Infinite ε is written as null.
 
     `method` is a name of `METHODS` or of the controls, or `file.py:NAME` for a `Method` of one's own. The head's rate
-    is written only where it is not the default.
+    is written only where it is not the default, the partition's skew only where there is one.
     """
 
     method: str
@@ -55,16 +55,19 @@ class Cell:
     clients: int
     seed: int
     head_learning_rate: float = DEFAULTS.head_learning_rate
+    dirichlet_beta: float | None = None
 
     def settings(self, task: str) -> Settings:
         """The run's settings on a task, whose usual ones hold for all else."""
-        return settings_for(task, **{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE)})
+        return settings_for(task, **{name: getattr(self, name) for name in (*VARIED, "seed", HEAD_RATE, SKEW)})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready mapping."""
         values = {**asdict(self), "epsilon": self.epsilon if math.isfinite(self.epsilon) else None}
         if self.head_learning_rate == DEFAULTS.head_learning_rate:
             del values[HEAD_RATE]
+        if self.dirichlet_beta is None:
+            del values[SKEW]
         return values
 
 
@@ -73,7 +76,7 @@ def find(method: str) -> Method:
     return CONTROLS.get(method) or find_method(method)
 
 
-def train(run: Cell, task: str = "digits", probe: bool = False, last: bool = False) -> dict[str, Any]:
+def train(run: Cell, task: str, probe: bool = False, last: bool = False) -> dict[str, Any]:
     """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core.
 
     A linear model's name is that of a task of its own, which head-only trains. With `last` the curve is its end alone.
@@ -106,7 +109,7 @@ def train(run: Cell, task: str = "digits", probe: bool = False, last: bool = Fal
     }
 
 
-def made_with(command: str, task: str = "digits") -> dict[str, Any]:
+def made_with(command: str, task: str) -> dict[str, Any]:
     """Versions, machine, data, backbone, settings, a public guess: what runs depend on; each names its digest."""
     from lalora_kit.federated import federated_rounds
     from lalora_kit.tasks import load_task
@@ -137,10 +140,13 @@ def lines(path: Path) -> dict[Cell, dict[str, Any]]:
     method, and is run anew.
     """
     names = [field.name for field in fields(Cell)]
-    kept = [{HEAD_RATE: DEFAULTS.head_learning_rate, **line} for line in read_lines(path) if "curve" in line]
+    unwritten = {HEAD_RATE: DEFAULTS.head_learning_rate, SKEW: None}
+    kept = [{**unwritten, **line} for line in read_lines(path) if "curve" in line]
     present = {name: content_of(name) for name in {line["method"] for line in kept} if MARK in name}
     kept = [line for line in kept if line["method"] not in present or line.get(CONTENT) == present[line["method"]]]
-    values: list[dict[str, Any]] = [{n: math.inf if line[n] is None else line[n] for n in names} for line in kept]
+    values: list[dict[str, Any]] = [{name: line[name] for name in names} for line in kept]
+    for value in values:
+        value["epsilon"] = math.inf if value["epsilon"] is None else value["epsilon"]
     return {Cell(**value): line for value, line in zip(values, kept, strict=True)}
 
 

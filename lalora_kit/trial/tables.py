@@ -12,11 +12,8 @@ from typing import Any
 
 from lalora_kit.base.files import dumps, read_lines, write_atomically
 from lalora_kit.trial.claims import Exact
-from lalora_kit.trial.verdicts import (
-    TUNING_SEEDS,
-    Grid,
-    Row,
-)  # fmt: skip
+from lalora_kit.trial.designs import Design
+from lalora_kit.trial.verdicts import Row
 
 RUNS, TABLE = "claims.jsonl", "claims"
 
@@ -31,7 +28,7 @@ def as_records(rows: Iterable[Row], exact: Iterable[Exact] = ()) -> list[dict[st
         claim = row.claim
         record: dict[str, Any] = {
             "key": claim.key, "claim": claim.text, "unit": claim.unit.name, "paper": claim.paper,
-            "source": claim.source, "epsilon": claim.epsilon,
+            "source": claim.source, "epsilon": claim.epsilon, **claim.moved,
         }  # fmt: skip
         for name, measured in (("equal", row.equal), ("best", row.best), ("control", row.control)):
             record |= {f"{name}_{key}": value for key, value in asdict(measured).items() if key != "among"}
@@ -54,7 +51,7 @@ def shortened(value: Any) -> Any:
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
-def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], rates: Grid) -> tuple[Path, Path]:
+def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], design: Design) -> tuple[Path, Path]:
     """`claims.csv` and `claims.json` in `out`: the table, and in the JSON what the runs were made with."""
     records = as_records(rows, exact)
     names = list(dict.fromkeys(name for record in records for name in record))
@@ -63,7 +60,7 @@ def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], rates: 
     writer.writeheader()
     writer.writerows(records)
     made = [line for line in read_lines(out / RUNS) if "curve" not in line]
-    table = {"made": made, "rates": list(rates), "tuning_seeds": TUNING_SEEDS, "rows": records}
+    table = {"made": made, "rates": list(design.rates), "tuning_seeds": design.tuning_seeds, "rows": records}
     csv_path, json_path = out / f"{TABLE}.csv", out / f"{TABLE}.json"
     write_atomically(csv_path, text.getvalue())
     write_atomically(json_path, dumps(table))

@@ -2,10 +2,10 @@
 
 For each row, seeds are paired (equal partition, draws and start):
 
-- *equal*: both sides at the default learning rate; *best*: each at the rate that is best for it on other seeds, chosen
-  from one grid that is the same for all (a task has its own, in `RATES`). The head's rate is one for all. At best a
-  control that is a smaller step is the method itself, whose step is tuned. *control*: at the default rate, against
-  what moves as little.
+- *equal*: both sides at the usual learning rate; *best*: each at the rate that is best for it on other seeds, chosen
+  from one grid that is the same for all (a task has its own, in `designs`). The head's rate is one for all: the usual
+  one, or at best the one that is best for head-only there, where the design says so. At best a control that is a
+  smaller step is the method itself, whose step is tuned. *control*: at the usual rate, against what moves as little.
 - All these effects of a table are one family. Each has a t interval widened by Bonferroni's correction, so that all
   intervals of the table are right at once in 95 of 100 such studies (`effects`). Table, figure and text
   show these intervals, and the verdict is read off them alone: none can say what its interval denies.
@@ -30,31 +30,21 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
+from types import MappingProxyType
+from typing import Any
 
 from lalora_kit.trial.claims import CLAIMS, Claim, Line
+from lalora_kit.trial.designs import LESSONS, Design
 from lalora_kit.trial.effects import Effect, together
-from lalora_kit.trial.study import DEFAULTS, Cell, find
+from lalora_kit.trial.study import Cell, find
 
-#: Rates of the adapter to choose from, by task. Where the head makes up most of a clipped gradient (`stdlib-docs`), an
-#: adapter bears far larger ones; the grid reaches from where nothing is lost any more to where methods break down.
-RATES: Mapping[str, tuple[float, ...]] = {
-    "digits": (0.125, 0.25, 0.5, 1.0, 2.0),
-    "stdlib-docs": (0.125, 0.5, 2.0, 4.0, 8.0),
-}
-EQUAL = DEFAULTS.learning_rate
-TUNING_SEEDS = (5, 6, 7)
-SEEDS = (0, 1, 2, 3, 4)
 TOO_FEW = "too few seeds to say"
 STILL = "no verdict: the same difference in every seed"
 AT_EQUAL = " only at equal learning rate"
+HEAD_ONLY = "head-only"
 Runs = Mapping[Cell, Line]
-Grid = Sequence[float]
 Rates = tuple[float, float]
-
-
-def rates_of(task: str = "digits") -> Grid:
-    """The rates to choose from on a task or another split of its data; those of `digits` where it has no grid."""
-    return next((rates for name, rates in RATES.items() if task.startswith(name)), RATES["digits"])
+Moved = Mapping[str, Any]  # settings of a claim that are not the usual ones
 
 
 @dataclass(frozen=True)
@@ -110,14 +100,14 @@ def base(arm: str) -> tuple[str, float]:
 
 def has_rate(arm: str) -> bool:
     """Whether the adapter's rate acts on an arm; without an adapter there is nothing to act on."""
-    return bool(find(base(arm)[0]).trained_in(1, DEFAULTS.local_steps))
+    return bool(find(base(arm)[0]).trained_in(1, LESSONS.usual.local_steps))
 
 
-def run_of(arm: str, rate: float, epsilon: float, seed: int) -> Cell:
-    """The run of an arm: the factor of a control is on the rate."""
+def run_of(arm: str, rate: float, epsilon: float, seed: int, design: Design = LESSONS, **moved: Any) -> Cell:
+    """The run of an arm: the factor of a control is on the rate; `moved` are settings that are not the usual ones."""
     method, factor = base(arm)
-    rate = round(rate * factor, 9) if has_rate(arm) else EQUAL
-    return Cell(method, rate, epsilon, DEFAULTS.rank, DEFAULTS.clients, seed)
+    rate = round(rate * factor, 9) if has_rate(arm) else design.usual.learning_rate
+    return design.run(method, rate, epsilon, seed, **moved)
 
 
 def at_best(arm: str) -> str:
@@ -125,59 +115,103 @@ def at_best(arm: str) -> str:
     return base(arm)[0]
 
 
-def tuned(runs: Runs, arm: str, epsilon: float, rates: Grid) -> float:
-    """The rate that is best for an arm on the tuning seeds, by mean final accuracy; NaN if a run is missing."""
-    means = {}
-    for rate in rates:
-        cells = [run_of(at_best(arm), rate, epsilon, seed) for seed in TUNING_SEEDS]
-        if any(cell not in runs for cell in cells):
-            return math.nan
-        means[rate] = statistics.fmean(runs[cell]["curve"][-1] for cell in cells)
-    return max(means, key=lambda rate: means[rate])
+def mean_end(runs: Runs, cells: Sequence[Cell]) -> float:
+    """Mean final accuracy; NaN if a run is missing."""
+    return statistics.fmean(runs[cell]["curve"][-1] if cell in runs else math.nan for cell in cells)
+
+
+def head_runs(epsilon: float, design: Design, moved: Moved) -> dict[float, list[Cell]]:
+    """The runs that choose the head's rate of all sides, by rate; none where it is the usual one."""
+    rates = design.head_rates if design.head_first else ()
+    usual = design.usual.learning_rate
+    return {
+        rate: [
+            run_of(HEAD_ONLY, usual, epsilon, seed, design, **moved, head_learning_rate=rate)
+            for seed in design.tuning_seeds
+        ]
+        for rate in rates
+    }
+
+
+def head_rate(runs: Runs, epsilon: float, design: Design, moved: Moved) -> float:
+    """The head's rate at best, one for all sides; NaN if a run that chooses it is missing."""
+    if not design.head_first:
+        return design.usual.head_learning_rate
+    return top({rate: mean_end(runs, cells) for rate, cells in head_runs(epsilon, design, moved).items()})
+
+
+def top(means: Mapping[float, float]) -> float:
+    """The rate with the highest mean; NaN if one is missing."""
+    return math.nan if any(map(math.isnan, means.values())) else max(means, key=lambda rate: means[rate])
+
+
+def tuned(runs: Runs, arm: str, epsilon: float, design: Design, moved: Moved = MappingProxyType({})) -> float:
+    """The rate that is best for an arm on the tuning seeds, by mean final accuracy; NaN if a run is missing.
+
+    `moved`: as for `run_of`, the head's rate among them.
+    """
+    own = at_best(arm)
+    cells = {
+        rate: [run_of(own, rate, epsilon, seed, design, **moved) for seed in design.tuning_seeds]
+        for rate in design.rates
+    }
+    return top({rate: mean_end(runs, own) for rate, own in cells.items()})
 
 
 def differences(
-    runs: Runs, claim: Claim, arms: tuple[str, str], rates: Mapping[float, Rates], seeds: Sequence[int]
-) -> list[float]:
-    """The effect of `arms` in the claim's unit by seed, at a rate for each side and ε; NaN where a run is missing."""
+    runs: Runs, claim: Claim, arms: tuple[str, str], rates: Mapping[float, Rates], design: Design,
+    heads: Mapping[float, float],
+) -> list[float]:  # fmt: skip
+    """The effect of `arms` in the claim's unit by seed, at a rate for each side and ε; NaN where a run is missing.
+
+    `heads`: the head's rate by ε.
+    """
 
     def one_seed(seed: int) -> float:
         found = []
         for epsilon in claim.epsilons:
+            moved = {**claim.moved, "head_learning_rate": heads[epsilon]}
             one, other = (
-                runs.get(run_of(arm, rate, epsilon, seed)) for arm, rate in zip(arms, rates[epsilon], strict=True)
+                runs.get(run_of(arm, rate, epsilon, seed, design, **moved))
+                for arm, rate in zip(arms, rates[epsilon], strict=True)
             )
             if one is None or other is None or (claim.unit.probe and not ("coupling" in one and "coupling" in other)):
                 return math.nan
             found.append(claim.unit.effect(one, other))
         return found[0] - found[1] if claim.less is not None else found[0]
 
-    return [one_seed(seed) for seed in seeds]
+    return [one_seed(seed) for seed in design.seeds]
 
 
-def judge(
-    runs: Runs, claims: Iterable[Claim] = CLAIMS, seeds: Sequence[int] = SEEDS, rates: Grid = RATES["digits"]
-) -> list[Row]:
-    """Every claim with its effects and verdict, from the runs that there are; `rates` is the grid that they are of."""
+def judge(runs: Runs, claims: Iterable[Claim] = CLAIMS, design: Design = LESSONS) -> list[Row]:
+    """Every claim with its effects and verdict, from the runs that there are, which are of the `design`."""
     claims, family, chosen = list(claims), [], []
+    usual = design.usual
     for claim in claims:
-        own = {e: (tuned(runs, claim.one, e, rates), tuned(runs, claim.other, e, rates)) for e in claim.epsilons}
-        same = dict.fromkeys(claim.epsilons, (EQUAL, EQUAL))
-        family.append(differences(runs, claim, claim.arms, same, seeds))
-        family.append(differences(runs, claim, (at_best(claim.one), at_best(claim.other)), own, seeds))
+        heads = {e: head_rate(runs, e, design, claim.moved) for e in claim.epsilons}
+        own = {}
+        for e, head in heads.items():
+            moved = {**claim.moved, "head_learning_rate": head}
+            own[e] = (tuned(runs, claim.one, e, design, moved), tuned(runs, claim.other, e, design, moved))
+        same = dict.fromkeys(claim.epsilons, (usual.learning_rate, usual.learning_rate))
+        usually = dict.fromkeys(claim.epsilons, usual.head_learning_rate)
+        family.append(differences(runs, claim, claim.arms, same, design, usually))
+        family.append(differences(runs, claim, (at_best(claim.one), at_best(claim.other)), own, design, heads))
         if claim.control:
-            family.append(differences(runs, claim, (claim.one, claim.control), same, seeds))
-        chosen.append(own[claim.epsilon])
+            family.append(differences(runs, claim, (claim.one, claim.control), same, design, usually))
+        chosen.append((own[claim.epsilon], heads[claim.epsilon]))
     effects, [none] = iter(together(family)), together([[]])
     rows = []
-    for claim, rates_chosen in zip(claims, chosen, strict=True):
+    for claim, (rates, head) in zip(claims, chosen, strict=True):
         equal, best = next(effects), next(effects)
         control = next(effects) if claim.control else none
-        rows.append(Row(claim, equal, best, control, rates_chosen, head_only(runs, claim.epsilon, seeds)))
+        rows.append(Row(claim, equal, best, control, rates, head_only(runs, claim, head, design)))
     return rows
 
 
-def head_only(runs: Runs, epsilon: float, seeds: Sequence[int]) -> float:
-    """Mean final accuracy without an adapter, the measure of every row."""
-    cells = [run_of("head-only", EQUAL, epsilon, seed) for seed in seeds]
+def head_only(runs: Runs, claim: Claim, head: float, design: Design) -> float:
+    """Mean final accuracy without an adapter at the head's rate of the claim, the measure of every row."""
+    moved = {**claim.moved, "head_learning_rate": head}
+    rate = design.usual.learning_rate
+    cells = [run_of(HEAD_ONLY, rate, claim.epsilon, seed, design, **moved) for seed in design.seeds]
     return statistics.fmean([runs[cell]["curve"][-1] for cell in cells if cell in runs] or [math.nan])

@@ -18,13 +18,14 @@ from typing import Any
 
 from lalora_kit.base.files import dumps, write_atomically
 from lalora_kit.tasks.assets.letters.pretrain import RECORD
+from lalora_kit.trial.designs import design_of
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.rivals import LINEARS
 from lalora_kit.trial.study import curves
 from tests.benchmarks.study import HEAD_ONLY, Done, Row, Study
 
-GRID = (0.5, 1.0, 2.0, 4.0, 8.0)
-TUNING = (10, 11, 12)
+DESIGN = design_of("mnist")
+GRID, TUNING = tuple(DESIGN.rates), DESIGN.tuning_seeds
 EPSILONS = ("3", "1", "8", "inf")
 ADAPTERS = ("dp-lora", "ffa-lora", "la-lora", "rolora")
 PLACE = Path(__file__).parents[2] / "lalora_kit" / "tasks" / "assets" / "letters" / RECORD
@@ -37,7 +38,7 @@ STUDY = Study(
     head_rates=dict.fromkeys(EPSILONS, GRID),
     tuning_seeds=dict.fromkeys(EPSILONS, TUNING),
     against=(HEAD_ONLY, *LINEARS),
-    reported=tuple(range(10)),
+    reported=DESIGN.seeds,
     last=True,
 )
 

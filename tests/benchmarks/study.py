@@ -26,6 +26,7 @@ from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 from lalora_kit.trial import rivals
 from lalora_kit.trial.beside import standing
+from lalora_kit.trial.designs import Design, design_of
 from lalora_kit.trial.effects import together
 from lalora_kit.trial.study import Cell, curves, ensure, made_with
 
@@ -63,6 +64,11 @@ class Study:
     def usual(self) -> Settings:
         """What does not vary."""
         return settings_for(self.task)
+
+    @property
+    def design(self) -> Design:
+        """What the shipped runs of the task are of."""
+        return design_of(self.task)
 
     @property
     def ceiling(self) -> Row | None:
@@ -114,8 +120,8 @@ class Study:
         if len(self.against) > 1:
             return []  # its own are run here
         runs, guess = rivals.shipped(self.task)
-        found = [rivals.rival(runs, name, float(epsilon), self.usual.clients) for name in rivals.LINEARS]
-        return [*(one for one in found if one is not None), *rivals.untrained(guess)]
+        found = [rivals.rival(runs, name, float(epsilon), self.usual.clients, self.design) for name in rivals.LINEARS]
+        return [*(one for one in found if one is not None), *rivals.untrained(guess, self.design)]
 
     def shipped(self, epsilons: list[str]) -> list[str]:
         """Names of the rivals that ship for the task."""
@@ -148,7 +154,8 @@ class Study:
         }
         found = [(name, e, values[name, e]) for name in names if name in NO_ADAPTER for e in epsilons]
         runs, guess = rivals.shipped(self.task) if len(self.against) == 1 else ({}, math.nan)
-        others = [(e, one) for e in epsilons for one in rivals.rivals(runs, float(e), self.usual.clients, guess)]
+        at, design = self.usual.clients, self.design
+        others = [(e, one) for e in epsilons for one in rivals.rivals(runs, float(e), at, guess, design)]
         found += [(o.name, e, [c[-1] for c in o.curves] * len(seeds)) for e, o in others if o.name != HEAD_ONLY]
         family = [
             [100 * (one - other) for one, other in zip(values[method, epsilon], own, strict=False)]

@@ -40,7 +40,7 @@ def main() -> None:
         Cell(options.method, DEFAULTS.learning_rate, DEFAULTS.epsilon, DEFAULTS.rank, DEFAULTS.clients, seed)
         for seed in range(options.runs)
     ]
-    made = made_with("python -m tests.benchmarks.workers")
+    made = made_with("python -m tests.benchmarks.workers", "digits")
     print(
         f"{about['Machine']}, torch {about['torch']}, {many} cores granted, load {os.getloadavg()[0]:.1f}", flush=True
     )

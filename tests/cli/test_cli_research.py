@@ -1,6 +1,7 @@
 """The researcher's commands, as a shell would call them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,8 +9,9 @@ from typer.testing import CliRunner
 from lalora_kit.cli import research as cli_research
 from lalora_kit.trial import beside, claim_runs, tables
 from lalora_kit.trial.claims import CLAIMS
+from lalora_kit.trial.designs import DIGITS
 from lalora_kit.trial.effects import together
-from lalora_kit.trial.verdicts import TUNING_SEEDS, judge
+from lalora_kit.trial.verdicts import judge
 from tests.cli.test_cli import lalora
 
 
@@ -29,15 +31,17 @@ def test_several_values_in_one_go(given, read):
 
 
 def test_reported_seeds_chose_no_rate():
-    assert cli_research.reported(5) == [0, 1, 2, 3, 4]
-    assert len(cli_research.reported(9)) == 9 and not set(cli_research.reported(9)) & set(TUNING_SEEDS)
+    assert cli_research.designed("digits", None, None) == DIGITS
+    nine = cli_research.designed("digits", 9, [2.0, 1.0])
+    assert nine.seeds == (0, 1, 2, 3, 4, 8, 9, 10, 11) and nine.rates == (1.0, 2.0), "5 to 7 chose"
+    assert cli_research.designed("mnist", None, None).seeds == tuple(range(10))
 
 
 def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
     asked = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(claim_runs, "run_claims", lambda out, *, task, **_: asked.append((str(out), task)) or [])
-    monkeypatch.setattr(beside, "run_beside", lambda out, *_, task, **__: asked.append((str(out), task)) or [])
+    monkeypatch.setattr(claim_runs, "run_claims", lambda out, made, **_: asked.append((str(out), made.task)) or [])
+    monkeypatch.setattr(beside, "run_beside", lambda out, *with_, **__: asked.append((str(out), with_[-1].task)) or [])
     monkeypatch.setattr(tables, "write_tables", lambda out, *_: (out, out))
     monkeypatch.setattr(cli_research, "finish", lambda *_: None)
     runner = CliRunner()
@@ -45,7 +49,8 @@ def test_each_task_has_its_own_folder(monkeypatch, tmp_path):
         for task in ("digits", "stdlib-docs"):
             done = runner.invoke(cli_research.app, [*arguments, "--task", task])
             assert done.exit_code == 0, done.output
-    folders = ["runs/claims", "runs/claims-stdlib-docs", "runs/compare", "runs/compare-stdlib-docs", "mine", "mine"]
+    folders = ["runs/claims-digits", "runs/claims-stdlib-docs"]
+    folders += ["runs/compare-digits", "runs/compare-stdlib-docs", "mine", "mine"]
     assert asked[::2] == asked[1::2] == list(zip(folders, ["digits", "stdlib-docs"] * 3, strict=True))
 
 
@@ -67,16 +72,16 @@ def test_bad_input_is_one_sentence(arguments, words, tmp_path):
 
 
 def test_a_table_is_printed_and_as_json(monkeypatch, tmp_path, capsys):
-    rows = judge({}, CLAIMS[:2])
-    files = tables.write_tables(tmp_path, rows, [], (0.5, 1.0))
-    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=False)
+    rows, design = judge({}, CLAIMS[:2], DIGITS), replace(DIGITS, rates=(0.5, 1.0))
+    files = tables.write_tables(tmp_path, rows, [], design)
+    cli_research.finish(rows, [], files, design, as_json=False)
     printed = capsys.readouterr().out
     assert CLAIMS[0].text in printed and "too few seeds to say" in printed and str(files[0]) in printed
     assert "rates 0.5, 1; best rate at an end of them: none" in printed
     bare = beside.Baseline("linear", 3.0, 0.9, 1.0, {"la-lora": together([[-1.0, -1.2, -1.1]])[0]})
-    cli_research.finish(rows, [], files, (0.5, 1.0), False, [bare])
+    cli_research.finish(rows, [], files, design, False, [bare])
     assert "linear at ε=3 (90.0%) is ahead of la-lora (88.9%): here the adapter does not pay" in capsys.readouterr().out
-    cli_research.finish(rows, [], files, (0.5, 1.0), True, [bare])
+    cli_research.finish(rows, [], files, design, True, [bare])
     assert json.loads(capsys.readouterr().out)[-1]["verdict"] == "la-lora behind"
-    cli_research.finish(rows, [], files, (0.5, 1.0), as_json=True)
+    cli_research.finish(rows, [], files, design, as_json=True)
     assert [row["key"] for row in json.loads(capsys.readouterr().out)] == [c.key for c in CLAIMS[:2]]

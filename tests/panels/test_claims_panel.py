@@ -8,8 +8,9 @@ from lalora_kit.figures.claims import forest_figure, parts, verdict_look
 from lalora_kit.lessons import lesson
 from lalora_kit.panels.claims import ClaimsPanel
 from lalora_kit.trial.claims import CLAIMS
-from lalora_kit.trial.verdicts import STILL, TOO_FEW, judge
-from tests.trial.test_claims import made_up, wobble
+from lalora_kit.trial.designs import DIGITS
+from lalora_kit.trial.verdicts import STILL, TOO_FEW
+from tests.trial.test_claims import judge, made_up, wobble
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +22,7 @@ def runs():
 
 @pytest.fixture
 def panel(runs):
-    panel = ClaimsPanel(runs, mode="live")
+    panel = ClaimsPanel(runs, design=DIGITS, mode="live")
     yield panel
     panel.keep.cancel()
 

@@ -14,27 +14,33 @@ from lalora_kit.runs.yardsticks import Yardstick, standings
 from lalora_kit.trial import beside as module
 from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial.beside import Baseline, Side, beside, choosing_runs, run_beside, standing
+from lalora_kit.trial.designs import DIGITS
 from lalora_kit.trial.effects import effect_at
-from lalora_kit.trial.rivals import HEAD_RATES, bare_run
+from lalora_kit.trial.rivals import bare_run
 from lalora_kit.trial.study import train
-from lalora_kit.trial.verdicts import EQUAL, SEEDS, TUNING_SEEDS, rates_of, run_of
+from lalora_kit.trial.verdicts import run_of
 from tests.fakes import free_runs
 from tests.tiny import swin_task
 
+SEEDS, TUNING_SEEDS, HEAD_RATES = DIGITS.seeds, DIGITS.tuning_seeds, DIGITS.head_rates
+EQUAL = DIGITS.usual.head_learning_rate
 CLAIMS = claim_runs.comparison(["la-lora", "dp-lora", "head-only"], [3.0])
 
 
 def made_up(level, seeds=(*SEEDS, *TUNING_SEEDS), heads=HEAD_RATES):
     """Runs of methods, head-only and linear models, each of accuracy `level(cell)` and a little that the seed adds."""
     cells = [
-        replace(run_of(arm, rate, 3.0, seed), head_learning_rate=head)
+        replace(run_of(arm, rate, 3.0, seed, DIGITS), head_learning_rate=head)
         for arm in ("la-lora", "dp-lora", "head-only")
-        for rate in rates_of()
+        for rate in DIGITS.rates
         for head in heads
         for seed in seeds
     ]
     cells += [
-        bare_run(view, rate, 3.0, seed) for view in ("linear", "linear-hog") for rate in HEAD_RATES for seed in seeds
+        bare_run(view, rate, 3.0, seed, DIGITS)
+        for view in ("linear", "linear-hog")
+        for rate in HEAD_RATES
+        for seed in seeds
     ]
     return {cell: {"curve": [level(cell) + 0.002 * ((cell.seed * (3 + len(cell.method))) % 5)]} for cell in cells}
 
@@ -42,7 +48,7 @@ def made_up(level, seeds=(*SEEDS, *TUNING_SEEDS), heads=HEAD_RATES):
 def test_the_stronger_linear_model_at_its_best_rate_is_shown_and_who_is_ahead_is_said():
     levels = {"la-lora": 0.5, "dp-lora": 0.6, "head-only": 0.3, "linear": 0.55, "linear-hog": 0.6}
     runs = made_up(lambda c: levels[c.method] - 0.2 * (c.method.startswith("linear") and c.head_learning_rate != 2.0))
-    head, linear, guess = beside(runs, CLAIMS, SEEDS, rates_of(), ["linear", "linear-hog"], 0.7)
+    head, linear, guess = beside(runs, CLAIMS, DIGITS, ["linear", "linear-hog"], 0.7)
     assert (head.name, linear.name, guess.name) == ("head-only", "linear-hog", "untrained")
     assert linear.rate == 2.0 and linear.accuracy == pytest.approx(0.604, abs=0.003)
     assert list(linear.over) == ["la-lora", "dp-lora"], "head-only has no adapter"
@@ -65,7 +71,7 @@ def test_every_side_has_the_best_head_s_rate_of_one_grid_from_other_seeds():
 
     runs = {cell: line for cell, line in made_up(lambda c: 0.5).items() if cell.method in top}
     runs = {cell: {"curve": [level(cell) + 0.001 * cell.seed]} for cell in runs}
-    [head] = beside(runs, CLAIMS, SEEDS, rates_of(), [], math.nan)
+    [head] = beside(runs, CLAIMS, DIGITS, [], math.nan)
     assert head.rate == 4.0 and head.heads == {"la-lora": 0.25, "dp-lora": 1.0}
     assert head.accuracy == pytest.approx(0.402) and head.over["la-lora"].mean == pytest.approx(0)
     assert head.at_an_end == ["la-lora at ε=3"]
@@ -83,17 +89,16 @@ def test_missing_runs_are_made_once_and_the_table_kept(monkeypatch, tmp_path):
     made = {"made": "m", "settings": {}, "versions": {}, "task": {"task": "digits"}, "command": "x"}
     for place in (claim_runs, module):
         monkeypatch.setattr(place, "made_with", lambda command, task: made)
-    monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
+    monkeypatch.setattr(grid, "KEPT", tmp_path)
     ran = free_runs(monkeypatch, lambda cell: {"curve": [0.5 + 0.01 * cell.head_learning_rate + 0.001 * cell.seed]})
     runs = made_up(lambda c: 0.4, heads=[EQUAL])  # what the claims leave
     runs = {cell: line for cell, line in runs.items() if not cell.method.startswith("linear")}
-    given = {"task": "digits", "seeds": SEEDS, "rates": rates_of()}
-    found = run_beside(tmp_path, runs, CLAIMS, **given)
+    found = run_beside(tmp_path, runs, CLAIMS, DIGITS)
     assert [b.name for b in found] == ["head-only", "linear"] and found[1].rate == HEAD_RATES[-1]
     adapters, linear, more = 2, 2, len(HEAD_RATES) - 1  # one head's rate of head-only and of adapters is there
     tuning = (linear * (more + 1) + (1 + adapters) * more) * len(TUNING_SEEDS)
-    assert len(ran) == tuning + (linear + 1 + adapters) * len(SEEDS) and choosing_runs(tmp_path) == tuning
-    run_beside(tmp_path, runs, CLAIMS, **given)
+    assert len(ran) == tuning + (linear + 1 + adapters) * len(SEEDS) and choosing_runs(tmp_path, DIGITS) == tuning
+    run_beside(tmp_path, runs, CLAIMS, DIGITS)
     assert len(ran) == tuning + (linear + 1 + adapters) * len(SEEDS), "nothing is left to do"
     kept = json.loads((tmp_path / "baselines.json").read_text())
     assert [row["key"] for row in kept["rows"]] == ["beside-head-only-3", "beside-linear-3"]
@@ -104,7 +109,7 @@ def test_a_linear_run_is_of_the_linear_task(monkeypatch):
     from lalora_kit.tasks.heads import linear
 
     monkeypatch.setattr(linear, "load_task", lambda name: swin_task(400))
-    line = train(Side("linear", 3.0).run(1.0, 0), task="small")
+    line = train(Side("linear", 3.0, DIGITS, 0.5).run(1.0, 0), task="small")
     assert line["method"] == "linear" and line["head_learning_rate"] == 1.0 and len(line["curve"]) == 10
     assert 0.34 < line["curve"][-1] <= 1
 

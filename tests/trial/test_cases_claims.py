@@ -19,19 +19,22 @@ PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0,
 
 def judged(*differences, seeds=(0, 1, 2, 3, 4), claim=PLAIN, equal=None):
     """Rows of claims whose paired differences, in points, are as given; at best and, unless told, at equal rate."""
-    from lalora_kit.trial.verdicts import EQUAL, TUNING_SEEDS, judge, rates_of, run_of
+    from lalora_kit.trial.designs import DIGITS
+    from lalora_kit.trial.verdicts import judge, run_of
 
     claims = [replace(claim, key=str(i), epsilon=float(i + 1), control=None) for i in range(len(differences))]
     runs = {}
     for row, values in zip(claims, differences, strict=True):
-        for rate in rates_of():
-            moved = equal if equal is not None and rate == EQUAL else values
-            for at, seed in enumerate((*seeds, *TUNING_SEEDS)):
+        for rate in DIGITS.rates:
+            moved = equal if equal is not None and rate == DIGITS.usual.learning_rate else values
+            for at, seed in enumerate((*seeds, *DIGITS.tuning_seeds)):
                 best = 0.01 * (rate == 2.0)  # where no tuned seed is judged, both sides choose the rate of 2
                 value = moved[at] / 100 if seed in seeds else best
-                runs[run_of("la-lora", rate, row.epsilon, seed)] = {"curve": [0.5 + value]}
-                runs[run_of("dp-lora", rate, row.epsilon, seed)] = {"curve": [0.5 if seed in seeds else 0.5 + best]}
-    return judge(runs, claims, seeds)
+                runs[run_of("la-lora", rate, row.epsilon, seed, DIGITS)] = {"curve": [0.5 + value]}
+                runs[run_of("dp-lora", rate, row.epsilon, seed, DIGITS)] = {
+                    "curve": [0.5 if seed in seeds else 0.5 + best]
+                }
+    return judge(runs, claims, replace(DIGITS, seeds=tuple(seeds)))
 
 
 # ---- P11: one error control -------------------------------------------------------------------------------------
@@ -78,9 +81,10 @@ def test_p11_all_intervals_of_a_study_hold_together_as_often_as_they_say():
 def test_p11_a_reversal_has_a_verdict_of_its_own():
     """As λ_max in the space of the factors on sentences: −.555, and p .0006 after correction."""
     from lalora_kit.trial.claim_runs import shipped
-    from lalora_kit.trial.verdicts import judge, rates_of
+    from lalora_kit.trial.designs import STDLIB_DOCS
+    from lalora_kit.trial.verdicts import judge
 
-    rows = judge(shipped("stdlib-docs"), rates=rates_of("stdlib-docs"))
+    rows = judge(shipped("stdlib-docs"), design=STDLIB_DOCS)
     [row] = [row for row in rows if row.claim.key == "sharpness-factors"]
     assert row.verdict == "the opposite holds" and row.best.high < 0
     assert not any("above -" in row.verdict for row in rows)
@@ -118,12 +122,14 @@ def test_p11_ties_are_no_evidence(values):
 
 def test_p11_best_rates_that_were_not_run_do_not_hold_only_at_equal_rate():
     """ "Only" would say something about the best rates, of which nothing is known."""
-    from lalora_kit.trial.verdicts import EQUAL, judge, run_of
+    from lalora_kit.trial.designs import DIGITS
+    from lalora_kit.trial.verdicts import judge, run_of
 
+    rate = DIGITS.usual.learning_rate
     lead = [0.10, 0.101, 0.099, 0.1, 0.1005]
-    runs = {run_of("dp-lora", EQUAL, 3, seed): {"curve": [0.5]} for seed in range(5)}
-    runs |= {run_of("la-lora", EQUAL, 3, seed): {"curve": [0.5 + x]} for seed, x in enumerate(lead)}
-    [row] = judge(runs, [PLAIN])
+    runs = {run_of("dp-lora", rate, 3, seed, DIGITS): {"curve": [0.5]} for seed in range(5)}
+    runs |= {run_of("la-lora", rate, 3, seed, DIGITS): {"curve": [0.5 + x]} for seed, x in enumerate(lead)}
+    [row] = judge(runs, [PLAIN], DIGITS)
     assert row.equal.seeds == 5 and row.verdict == "too few seeds to say"
 
 

@@ -12,14 +12,23 @@ from scipy import stats
 
 from lalora_kit.base.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.trial import claim_runs, grid, tables
+from lalora_kit.trial import claim_runs, grid, tables, verdicts
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
+from lalora_kit.trial.designs import DIGITS, STDLIB_DOCS, design_of
 from lalora_kit.trial.effects import LEVEL, together
-from lalora_kit.trial.verdicts import EQUAL, RATES, SEEDS, TUNING_SEEDS, judge, rates_of, run_of, tuned
 from tests.fakes import free_runs
 
+EQUAL, SEEDS, TUNING_SEEDS = DIGITS.usual.learning_rate, DIGITS.seeds, DIGITS.tuning_seeds
 PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0, "made up", "dp-lora × 0.5")
+
+
+def judge(runs, claims=CLAIMS, design=DIGITS):
+    return verdicts.judge(runs, claims, design)
+
+
+def run_of(arm, rate, epsilon, seed, design=DIGITS, **moved):
+    return verdicts.run_of(arm, rate, epsilon, seed, design, **moved)
 
 
 def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
@@ -28,7 +37,7 @@ def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
     cells = {
         run_of(arm, rate, epsilon, seed)
         for arm in arms
-        for rate in rates_of()
+        for rate in DIGITS.rates
         for c in claims
         for epsilon in c.epsilons
         for seed in (*seeds, *TUNING_SEEDS)
@@ -120,11 +129,11 @@ def test_no_claim_holds_where_there_is_nothing():
 
 def test_rates_are_chosen_on_seeds_that_are_not_reported():
     runs = made_up(lambda c: 0.5 + 0.1 * (c.learning_rate == 1.0) * (c.seed in TUNING_SEEDS))
-    assert tuned(runs, "dp-lora", 3, rates_of()) == 1.0
+    assert verdicts.tuned(runs, "dp-lora", 3, DIGITS) == 1.0
     spoiled = {c: {"curve": [0.9]} if c.seed in SEEDS and c.learning_rate == 2 else line for c, line in runs.items()}
-    assert tuned(spoiled, "dp-lora", 3, rates_of()) == 1.0
+    assert verdicts.tuned(spoiled, "dp-lora", 3, DIGITS) == 1.0
     del spoiled[run_of("dp-lora", 2.0, 3, TUNING_SEEDS[0])]
-    assert math.isnan(tuned(spoiled, "dp-lora", 3, rates_of())), "a grid with a hole chooses nothing"
+    assert math.isnan(verdicts.tuned(spoiled, "dp-lora", 3, DIGITS)), "a grid with a hole chooses nothing"
 
 
 def test_a_growth_takes_off_the_other_epsilon():
@@ -168,18 +177,18 @@ def inline(monkeypatch):
 
 
 def test_all_claims_from_no_runs_to_tables_and_again(inline, monkeypatch, tmp_path):
-    monkeypatch.setattr(grid, "FILE", tmp_path / "none.jsonl")
-    rows = claim_runs.run_claims(tmp_path)
+    monkeypatch.setattr(grid, "KEPT", tmp_path)
+    rows = claim_runs.run_claims(tmp_path, DIGITS)
     assert len(rows) == len(CLAIMS) and all(row.best.seeds == len(SEEDS) for row in rows)
     assert not any(math.isnan(row.head_only) for row in rows)
     count = len(inline)
-    claim_runs.run_claims(tmp_path)
+    claim_runs.run_claims(tmp_path, DIGITS)
     assert len(inline) == count, "a second call has nothing left to do"
-    as_csv, as_json = tables.write_tables(tmp_path, rows, exact_claims(), rates_of())
+    as_csv, as_json = tables.write_tables(tmp_path, rows, exact_claims(), DIGITS)
     table = list(csv.DictReader(as_csv.read_text().splitlines()))
     kept = json.loads(as_json.read_text())
     assert [line["key"] for line in table] == [row["key"] for row in kept["rows"]]
-    assert kept["rates"] == list(rates_of())
+    assert kept["rates"] == list(DIGITS.rates)
     assert len(table) == len(CLAIMS) + 3 and kept["made"][0]["command"] == "lalora claims"
 
 
@@ -187,35 +196,35 @@ def test_runs_of_the_grid_are_not_made_twice(inline, monkeypatch, tmp_path):
     cell = run_of("la-lora", EQUAL, 3, 0)
     held = {**cell.to_json(), "curve": [0.77], "made": "g"}
     agreeing = {"made": "g", "task": {"task": "digits"}, "settings": {}, "versions": {}}
-    shipped = tmp_path / "grid.jsonl"
+    shipped = tmp_path / "digits.jsonl"
     shipped.write_text("".join(json.dumps(line) + "\n" for line in (agreeing, held)))
-    monkeypatch.setattr(grid, "FILE", shipped)
-    claim_runs.run_claims(tmp_path / "out", claims=[PLAIN])
+    monkeypatch.setattr(grid, "KEPT", tmp_path)
+    claim_runs.run_claims(tmp_path / "out", DIGITS, claims=[PLAIN])
     assert cell not in inline and trials.curves(tmp_path / "out" / "claims.jsonl")[cell] == [0.77]
     shipped.write_text(json.dumps({**agreeing, "settings": {"rounds": 3}}) + "\n" + json.dumps(held) + "\n")
-    claim_runs.run_claims(tmp_path / "other", claims=[PLAIN])
+    claim_runs.run_claims(tmp_path / "other", DIGITS, claims=[PLAIN])
     assert cell in inline
 
 
 def test_another_task_takes_nothing_from_the_grid_of_digits_and_has_a_file_of_its_own(inline, monkeypatch, tmp_path):
     cell = run_of("la-lora", EQUAL, 3, 0)
     head = {"made": "g", "task": {"task": "digits"}, "settings": {}, "versions": {}}
-    shipped = tmp_path / "grid.jsonl"
+    shipped = tmp_path / "digits.jsonl"
     shipped.write_text(json.dumps(head) + "\n" + json.dumps({**cell.to_json(), "curve": [0.77], "made": "g"}) + "\n")
-    monkeypatch.setattr(grid, "FILE", shipped)
-    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
+    monkeypatch.setattr(grid, "KEPT", tmp_path)
+    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], design=STDLIB_DOCS)
     assert cell in inline and row.best.seeds == len(SEEDS)
     made = [line for line in read_lines(tmp_path / "docs" / "claims.jsonl") if "curve" not in line]
     assert [line["task"] for line in made] == [{"task": "stdlib-docs"}]
-    claim_runs.run_claims(tmp_path / "digits", claims=[PLAIN])
+    claim_runs.run_claims(tmp_path / "digits", DIGITS, claims=[PLAIN])
     with pytest.raises(ValueError, match="made with another task"):
-        claim_runs.run_claims(tmp_path / "digits", claims=[PLAIN], task="stdlib-docs")
+        claim_runs.run_claims(tmp_path / "digits", STDLIB_DOCS, claims=[PLAIN])
 
 
 @pytest.mark.parametrize("seeds", [[0, 6], []])
 def test_a_seed_that_chose_the_rates_may_not_judge_them(seeds, tmp_path):
     with pytest.raises(ValueError, match="chose the rates"):
-        claim_runs.run_claims(tmp_path, seeds=seeds)
+        claim_runs.run_claims(tmp_path, replace(DIGITS, seeds=tuple(seeds)))
 
 
 @pytest.mark.parametrize("methods", [["la-lora"], ["la-lora", "la-lora"], ["la-lora", "lo-lara"]])
@@ -224,23 +233,23 @@ def test_a_comparison_needs_two_methods_that_exist(methods):
         claim_runs.comparison(methods, [3.0])
 
 
-@pytest.mark.parametrize("task", sorted(RATES))
+@pytest.mark.parametrize("task", ["digits", "stdlib-docs"])
 def test_the_shipped_table_is_what_the_shipped_runs_say(task):
-    rows = tables.as_records(judge(claim_runs.shipped(task), rates=rates_of(task)), exact_claims())
+    rows = tables.as_records(judge(claim_runs.shipped(task), design=design_of(task)), exact_claims())
     kept = json.loads((claim_runs.SHIPPED / f"{task}.json").read_text())
     assert [row["verdict"] for row in kept["rows"]] == [row["verdict"] for row in rows]
     for ours, theirs in zip(rows, kept["rows"], strict=True):
         for key, value in ours.items():
             assert value == (pytest.approx(theirs[key], rel=1e-4) if isinstance(value, float) else theirs[key])
-    assert kept["rates"] == list(rates_of(task)) and kept["made"][-1]["task"]["task"] == task
+    assert kept["rates"] == list(design_of(task).rates) and kept["made"][-1]["task"]["task"] == task
     assert all(row["best_seeds"] == len(SEEDS) for row in kept["rows"] if "best_seeds" in row)
 
 
-@pytest.mark.parametrize("task", sorted(RATES))
+@pytest.mark.parametrize("task", ["digits", "stdlib-docs"])
 def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     units = {"points of accuracy": "", "c_W": " (c_W)"}
-    for row in judge(claim_runs.shipped(task), rates=rates_of(task)):
+    for row in judge(claim_runs.shipped(task), design=design_of(task)):
         claim, digits = row.claim, 1 if row.claim.unit is POINTS else 2
         best, equal = (
             f"{e.mean:+.{digits}f} [{e.low:+.{digits}f}, {e.high:+.{digits}f}]" for e in (row.best, row.equal)
@@ -251,22 +260,24 @@ def test_the_readmes_rows_are_what_the_shipped_runs_say(task):
 
 
 def test_a_task_has_its_own_grid_and_is_told_which_of_its_best_rates_lie_at_an_end(inline, tmp_path):
-    assert rates_of("stdlib-docs") != rates_of() and rates_of("cifar100") == rates_of()
-    assert rates_of("stdlib-docs-by-module") == rates_of("stdlib-docs"), "the same data, split otherwise"
-    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], task="stdlib-docs")
-    assert {cell.learning_rate for cell in inline} >= set(rates_of("stdlib-docs"))
+    assert STDLIB_DOCS.rates != DIGITS.rates and design_of("cifar100").rates == DIGITS.rates
+    assert design_of("stdlib-docs-by-module").rates == STDLIB_DOCS.rates, "the same data, split otherwise"
+    [row] = claim_runs.run_claims(tmp_path / "docs", claims=[PLAIN], design=STDLIB_DOCS)
+    assert {cell.learning_rate for cell in inline} >= set(STDLIB_DOCS.rates)
     inline.clear()
-    [row] = claim_runs.run_claims(tmp_path / "own", claims=[PLAIN], task="stdlib-docs", rates=[4, 3])
+    [row] = claim_runs.run_claims(tmp_path / "own", claims=[PLAIN], design=replace(STDLIB_DOCS, rates=(3, 4)))
     assert {cell.learning_rate for cell in inline if cell.seed in TUNING_SEEDS} == {3, 4}
     assert set(row.rates) <= {3, 4}, "a grid of two rates is all ends"
     assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3", "dp-lora at ε=3"]
     assert claim_runs.at_an_end([row], (1, 3, 4, 9)) == []
-    [row] = claim_runs.run_claims(tmp_path / "bare", claims=[replace(PLAIN, other="head-only")], rates=[4, 3])
+    [row] = claim_runs.run_claims(
+        tmp_path / "bare", claims=[replace(PLAIN, other="head-only")], design=replace(DIGITS, rates=(3, 4))
+    )
     assert claim_runs.at_an_end([row], (3, 4)) == ["la-lora at ε=3"], "without an adapter a rate means nothing"
 
 
 @pytest.mark.parametrize("rates", [[], [1.0], [2.0, 2.0], [0.0, 1.0], [-1.0, 1.0], [1.0, math.inf], [1.0, math.nan]])
 def test_what_is_no_grid_is_refused_before_any_run(rates, inline, tmp_path):
     with pytest.raises(ValueError, match="a grid to choose from"):
-        claim_runs.run_claims(tmp_path / "none", rates=rates)
+        claim_runs.run_claims(tmp_path / "none", replace(DIGITS, rates=tuple(rates)))
     assert not inline and not (tmp_path / "none").exists()

@@ -13,6 +13,7 @@ from lalora_kit.methods import METHODS
 from lalora_kit.runs.usual import settings_for
 from lalora_kit.trial import grid, rivals
 from lalora_kit.trial import study as trials
+from lalora_kit.trial.designs import DESIGNS, DIGITS
 from lalora_kit.trial.study import Cell
 from tests.fakes import free_runs
 
@@ -34,23 +35,22 @@ def test_every_run_is_wanted_once_and_first_seeds_come_first():
 
 
 def test_the_defaults_lie_on_every_axis():
-    for axis, values in grid.AXES.items():
-        if axis != "rank":  # 1, 4, 16 hold it too, as a whole number
-            assert getattr(grid.DEFAULTS, axis) in values
-    assert grid.DEFAULTS.rank in grid.AXES["rank"]
+    for design in DESIGNS:
+        for axis, values in design.axes.items():
+            assert getattr(design.usual, axis) in values, (design.task, axis)
 
 
 def test_a_series_names_the_run_behind_a_point():
-    assert grid.cell("la-lora", "epsilon", 1.0, 3) == Cell("la-lora", 0.5, 1.0, 4, 8, 3)
+    assert grid.cell("la-lora", "epsilon", 1.0, 3, DIGITS) == Cell("la-lora", 0.5, 1.0, 4, 8, 3)
     assert grid.cell("dp-lora × 0.5", "learning_rate", 4.0, 0) == grid.cell("dp-lora", "learning_rate", 2.0, 0)
-    assert grid.cell(f"la-lora-nofilter × {grid.PASSED}", "rank", 16, 0).learning_rate == pytest.approx(0.2615)
+    assert grid.cell(f"la-lora-nofilter × {grid.PASSED}", "rank", 16, 0, DIGITS).learning_rate == pytest.approx(0.2615)
     heads = {grid.cell("head-only", "learning_rate", x, 0) for x in grid.AXES["learning_rate"]}
     assert len(heads) == 1, "it trains no factor, so that the adapter's rate means nothing to it"
 
 
 def test_settings_of_a_cell_are_the_defaults_but_for_what_it_varies():
     assert Cell("rolora", 2.0, 1.0, 16, 2, 4).settings("digits") == replace(
-        grid.DEFAULTS, learning_rate=2.0, epsilon=1.0, rank=16, clients=2, seed=4
+        DIGITS.usual, learning_rate=2.0, epsilon=1.0, rank=16, clients=2, seed=4
     )
 
 
@@ -102,10 +102,10 @@ def test_a_method_of_ones_own_is_found_by_its_file(tmp_path):
 
 def test_one_run_and_what_it_was_made_with(monkeypatch):
     monkeypatch.setattr(trials, "settings_for", partial(settings_for, rounds=1, local_steps=2))
-    result = trials.train(replace(FIRST, rank=1), probe=True)
+    result = trials.train(replace(FIRST, rank=1), "digits", probe=True)
     assert len(result["curve"]) == 1 and result["rank"] == 1 and result["noise_multiplier"] > 0
     assert -1 <= result["coupling"] <= 1 and result["lambda_weights"] > 0 and result["moved"] > 0
-    made = trials.made_with("c")
+    made = trials.made_with("c", "digits")
     assert made["settings"]["rounds"] == 1 and not {"rank", "seed"} & set(made["settings"])
     assert made["untrained"] is None, "no public guess at the digits"
     assert made["task"]["task"] == "digits" and made["versions"]["torch"] and len(made["made"]) == 16
@@ -138,7 +138,7 @@ def test_there_is_a_worker_of_one_thread_for_each_core_that_is_granted(inline, m
     monkeypatch.setattr(federated, "federated_rounds", lambda task, method, s: seen.append(s.threads) or iter(()))
     try:
         with pytest.raises(IndexError):  # there was no round
-            trials.train(FIRST)
+            trials.train(FIRST, "digits")
     finally:
         torch.set_num_threads(before)
     assert seen == [1]

@@ -9,11 +9,12 @@ import pytest
 
 from lalora_kit.methods import METHODS
 from lalora_kit.trial import grid, rivals
-from lalora_kit.trial.rivals import HEAD_RATES, bare_run, best_rate, fill, known, places, rival, told, told_of_run
+from lalora_kit.trial.designs import DIGITS
+from lalora_kit.trial.rivals import bare_run, best_rate, fill, known, places, rival, told, told_of_run
 from lalora_kit.trial.study import lines
-from lalora_kit.trial.verdicts import TUNING_SEEDS
 from tests.fakes import free_runs
 
+HEAD_RATES, TUNING_SEEDS, AXES = DIGITS.head_rates, DIGITS.tuning_seeds, DIGITS.axes
 MADE = {"made": "m", "command": "c", "task": {"task": "small", "data": "d"}, "settings": {}, "untrained": 0.25}
 
 
@@ -31,7 +32,7 @@ def filled(tmp_path_factory):
     path = folder / "small.jsonl"
     with pytest.MonkeyPatch.context() as patch:
         ran = free_runs(patch, lambda cell: {"curve": [0.1, level(cell)]})
-        fill(path, MADE, ["linear", "linear-hog", "head-only"])
+        fill(path, MADE, ["linear", "linear-hog", "head-only"], DIGITS)
         patch.setattr(rivals, "file_of", lambda task: folder / f"{task}.jsonl")
         for kept in (rivals.shipped, rivals.nearest):
             kept.cache_clear()
@@ -42,14 +43,14 @@ def filled(tmp_path_factory):
 
 def test_a_linear_model_is_run_at_every_place_and_the_head_along_each_axis(filled):
     path, ran = filled
-    across = len(grid.AXES["epsilon"]) * len(grid.AXES["clients"])
-    along = len(grid.AXES["epsilon"]) + len(grid.AXES["clients"]) - 1
-    assert (len(places("linear")), len(places("head-only"))) == (across, along)
+    across = len(AXES["epsilon"]) * len(AXES["clients"])
+    along = len(AXES["epsilon"]) + len(AXES["clients"]) - 1
+    assert (len(places("linear", DIGITS)), len(places("head-only", DIGITS))) == (across, along)
     each = len(HEAD_RATES) * len(TUNING_SEEDS) + len(grid.SEEDS)
-    assert len(ran) == len(set(ran)) == (2 * across + along) * each and set(ran) <= known()
+    assert len(ran) == len(set(ran)) == (2 * across + along) * each and set(ran) <= known(design=DIGITS)
     assert len({(cell.rank, cell.learning_rate) for cell in ran}) == 1, "a rival has neither rank nor adapter's rate"
     before = lines(path)
-    fill(path, MADE, ["linear", "linear-hog", "head-only"])
+    fill(path, MADE, ["linear", "linear-hog", "head-only"], DIGITS)
     assert len(ran) == len(set(ran)) and lines(path) == before, "a second call finds all done"
 
 
@@ -63,13 +64,15 @@ def test_what_is_written_is_read_again(filled):
 
 def test_the_rate_is_chosen_on_other_seeds_than_are_reported(filled):
     runs = grid.load(filled[0])
-    assert best_rate(runs, "linear", 3.0, 8) == 2.0
-    one = rival(runs, "linear", 3.0, 8)
+    assert best_rate(runs, "linear", 3.0, 8, DIGITS) == 2.0
+    one = rival(runs, "linear", 3.0, 8, DIGITS)
     assert one.rate == 2.0 and one.accuracy == pytest.approx(0.492) and len(one.curves) == len(grid.SEEDS)
-    del runs[bare_run("linear", 0.5, 3.0, TUNING_SEEDS[0], 8)]
-    assert math.isnan(best_rate(runs, "linear", 3.0, 8)) and rival(runs, "linear", 3.0, 8) is None
-    runs[bare_run("linear", grid.DEFAULTS.head_learning_rate, 3.0, 0, 8)] = [0.1, 0.4]
-    assert rival(runs, "linear", 3.0, 8).text == "linear, default rate 40.0%", "what nobody chose is said to be so"
+    del runs[bare_run("linear", 0.5, 3.0, TUNING_SEEDS[0], DIGITS)]
+    assert math.isnan(best_rate(runs, "linear", 3.0, 8, DIGITS)) and rival(runs, "linear", 3.0, 8, DIGITS) is None
+    runs[bare_run("linear", DIGITS.usual.head_learning_rate, 3.0, 0, DIGITS)] = [0.1, 0.4]
+    assert rival(runs, "linear", 3.0, 8, DIGITS).text == "linear, usual rate 40.0%", (
+        "what nobody chose is said to be so"
+    )
 
 
 def test_the_nearest_place_is_named_and_holds_the_stronger_linear_model(filled):
@@ -95,5 +98,6 @@ def test_a_run_is_told_what_it_is_not_ahead_of(filled):
 
 @pytest.mark.skipif(not grid.FILE.exists(), reason="the grid has not been made yet")
 def test_the_shipped_grid_holds_linear_models_everywhere():
-    runs = grid.load()
-    assert all(rival(runs, name, *place) for name in ("linear", "linear-hog") for place in places(name))
+    runs, design = grid.load(), grid.LESSONS
+    names = ("linear", "linear-hog")
+    assert all(rival(runs, name, *place, design) for name in names for place in places(name, design))
