@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "ε below what can be accounted": (["train", "--epsilon", "0.001"], "use at least"),
     "δ that gives a whole sample away": (["train", "--delta", "0.5"], "use delta below"),
     "no clients": (["train", "--clients", "0"], "a whole number of at least 1"),
-    "more clients than samples": (["train", "--clients", "5000"], "use at most 1437 clients"),
+    "more clients than samples": (["train", "--clients", "9000"], "use at most 8000 clients"),
     "rank zero": (["train", "--rank", "0"], "a whole number of at least 1"),
     "half a rank": (["train", "--rank", "4.5"], "a valid integer"),
     "a rank beyond the layers": (["train", "--rank", "64"], "choose a rank of at most"),
@@ -51,7 +51,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a resume of nothing": (["train", "--resume", "nowhere"], "holds no run"),
     "a resume with another ε": (["train", "--resume", "run", "--epsilon", "1"], "start a new run with --out"),
     "a resume to another place": (["train", "--resume", "run", "--out", "other"], "drop --out"),
-    "output where a file is": (["train", *QUICK, "--out", "notes.csv"], "is a file"),
+    "output where a file is": (["train", "--task", "digits", *QUICK, "--out", "notes.csv"], "is a file"),
     "a statement of nothing": (["statement", "nowhere"], "holds no run"),
     "a report of nothing": (["report", "nowhere"], "holds no run"),
     "a task of the hub without network": (["train", "--task", "cifar100"], "use an embedded task: mnist"),
@@ -85,7 +85,7 @@ def prepare(directory: Path) -> None:
         (directory / "study.csv").write_text("note,class,USUBJID\nfine,a,1\nbad,b,1\nwell,a,2\npoor,b,2\n")
         (directory / "semicolons.csv").write_text("note;class\nfine, and well;a\nbad;b\n")
         (directory / "quote.csv").write_text('note,class\nfine,a\nbad,"b\nwell,a\n')
-        assert run(["train", *QUICK, "--out", "run"])[0] == 0
+        assert run(["train", "--task", "digits", *QUICK, "--out", "run"])[0] == 0
         (directory / "mine").mkdir()
         (directory / "mine" / "00_start_here.ipynb").write_text("my own work")
 

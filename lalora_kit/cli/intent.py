@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lalora_kit.base.files import read_object
-from lalora_kit.runs.usual import settings_for
+from lalora_kit.runs.usual import DEFAULT_TASK, settings_for
 from lalora_kit.settings import Settings
 
 
@@ -37,13 +37,13 @@ def intent(given: Mapping[str, Any], resume: Path | None) -> str:
 
 def usual_of(given: Mapping[str, Any]) -> str:
     """The task whose usual settings hold where nothing is given: none on data of one's own, or on another backbone."""
-    return "" if given.keys() & {"images", "csv", "backbone"} else given.get("task", "digits")
+    return "" if given.keys() & {"images", "csv", "backbone"} else given.get("task", DEFAULT_TASK)
 
 
 def in_words(values: Mapping[str, Any]) -> str:
     """Task, method, ε, clients and rounds, in a line."""
     own = values.get("images") or values.get("csv")
-    data, epsilon = own or values.get("task", "digits"), values["epsilon"]
+    data, epsilon = own or values.get("task", DEFAULT_TASK), values["epsilon"]
     noise = "no noise" if epsilon in (None, float("inf")) else f"ε={epsilon:g}"
     whose = "each owner a client" if own and "owner" in values else f"{values['clients']} clients"
     return f"training {data} by {values.get('method', 'la-lora')}: {noise}, {whose}, {values['rounds']} rounds"

@@ -13,6 +13,7 @@ import typer
 
 from lalora_kit.base.threads import usable_cores
 from lalora_kit.cli.waiting import begin, loading_torch
+from lalora_kit.runs.usual import DEFAULT_TASK
 
 if TYPE_CHECKING:
     from lalora_kit.trial.beside import Baseline
@@ -113,7 +114,7 @@ def audit(
 
 @app.command()
 def claims(
-    task: TaskName = "digits",
+    task: TaskName = DEFAULT_TASK,
     seeds: Count = None,
     rates: Rates = None,
     out: Out = None,
@@ -142,7 +143,7 @@ def claims(
 def compare(
     methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
     epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
-    task: TaskName = "digits",
+    task: TaskName = DEFAULT_TASK,
     seeds: Count = None,
     rates: Rates = None,
     out: Out = None,

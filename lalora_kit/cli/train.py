@@ -13,7 +13,7 @@ import typer
 from lalora_kit.cli import own as cli_own
 from lalora_kit.cli.intent import intent, usual_of
 from lalora_kit.cli.waiting import begin, loading, loading_torch
-from lalora_kit.runs.usual import settings_for
+from lalora_kit.runs.usual import DEFAULT_TASK, settings_for
 from lalora_kit.settings import Settings
 
 app = typer.Typer(add_completion=False)
@@ -25,9 +25,10 @@ OWN_DATA = "Your own data"
 
 
 def option(default_of: str, text: str, panel: str) -> Any:
-    """An option whose default is `Settings`' own, shown but not set, so that a resume can tell what was given."""
-    default = getattr(Settings(), default_of)
-    return typer.Option(help=text, show_default=default is not None and str(default), rich_help_panel=panel)
+    """An option whose default is the task's usual one, shown but not set, so that a resume can tell what was given."""
+    default, elsewhere = (getattr(settings_for(task), default_of) for task in (DEFAULT_TASK, ""))
+    shown = f"{default}" if default == elsewhere else f"{default} on {DEFAULT_TASK}, else {elsewhere}"
+    return typer.Option(help=text, show_default=default is not None and shown, rich_help_panel=panel)
 
 
 def own(text: str) -> Any:
@@ -37,7 +38,7 @@ def own(text: str) -> Any:
 
 @app.command()
 def train(
-    task: Annotated[str | None, typer.Option(help="See `lalora tasks`.", show_default="digits")] = None,
+    task: Annotated[str | None, typer.Option(help="See `lalora tasks`.", show_default=DEFAULT_TASK)] = None,
     backbone: Annotated[str | None, typer.Option(help="Of timm or transformers.", show_default="the task's")] = None,
     preset: Annotated[str | None, typer.Option(help="The paper's settings: see `lalora presets`.")] = None,
     method: Annotated[str | None, typer.Option(help="See `lalora methods`.", show_default="la-lora")] = None,
@@ -134,7 +135,7 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
         method = find_method(given.pop("method", "la-lora"))
         source = {name: given.pop(name) for name in SOURCE if name in given}
         if not source.keys() & {"task", *OWN}:
-            source["task"] = "digits"
+            source["task"] = DEFAULT_TASK
         settings = Settings(**given) if preset is not None else settings_for(usual_of(source), **given)
         with loading():
             task = load_source(source)

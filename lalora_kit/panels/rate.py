@@ -107,7 +107,7 @@ class RatePanel(LivePanel):
             status=training.status,
             facts=training.facts(),
             notes=[
-                ablation.told(now.shipped, training.method, training.settings),
+                ablation.told(now.shipped, training.method, training.settings, training.task.name),
                 *against(training, now.rivals),
                 training.caution,
             ],
@@ -137,7 +137,8 @@ class RatePanel(LivePanel):
             dots=[
                 Dot(
                     method, getattr(at, axis), accuracy,
-                    f"{method}, rate {at.learning_rate:g}, {title(at)}", not ablation.beyond(at, [axis]),
+                    f"{method}, rate {at.learning_rate:g}, {title(at)}",
+                    not ablation.beyond(at, [axis], training.task.name),
                 )
                 for method, at, accuracy in self.dots
             ],

@@ -146,7 +146,11 @@ class TrainingPanel(LivePanel):
     def redraw(self, values: Values) -> Shown:
         """The training's state; it has the values already."""
         training, now = self.training, self.view()
-        told = "" if self.runs is None else ablation.told(now.shipped, training.method, training.settings)
+        told = (
+            ""
+            if self.runs is None
+            else ablation.told(now.shipped, training.method, training.settings, training.task.name)
+        )
         return Shown(
             traces=figures_training.training_data(now),
             title=figures_training.training_title(now),

@@ -1,7 +1,6 @@
 """What suits an embedded task better than `Settings`' own defaults, which know nothing of the data.
 
-`lalora train` and the studies of a task take it where nobody says otherwise; `lalora claims` and `lalora compare` set
-clients and rates by themselves:
+`lalora train`, panels and the studies of a task take it where nobody says otherwise:
 
     settings_for("mnist", epsilon=1.0)
 
@@ -20,8 +19,8 @@ from lalora_kit.settings import Settings
 PHOTOGRAPHS: Mapping[str, Any] = MappingProxyType(
     {"clients": 4, "sample_rate": 0.05, "learning_rate": 2.0, "head_learning_rate": 2.0}
 )
-#: What lessons, commands and panels take where nobody names a task.
-DEFAULT_TASK = "digits"
+#: What the first lesson and every command take where nobody names a task.
+DEFAULT_TASK = "mnist"
 USUAL: Mapping[str, Mapping[str, Any]] = MappingProxyType({"mnist": PHOTOGRAPHS, "mnist-upright": PHOTOGRAPHS})
 
 

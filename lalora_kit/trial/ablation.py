@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
-from lalora_kit.trial.designs import LESSONS
+from lalora_kit.trial.designs import design_of
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.grid import AXES, RATE, SEEDS, TASK, cell
 from lalora_kit.trial.study import VARIED, Cell
@@ -33,32 +33,36 @@ def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS
     return {x: accuracies for x, accuracies in found.items() if accuracies}
 
 
-def beyond(settings: Settings, moved: Sequence[str]) -> bool:
-    """Whether settings differ from the usual ones in more than those `moved`, and in what may differ anyway."""
-    return settings != replace(LESSONS.usual, **{name: getattr(settings, name) for name in (*moved, *FREE)})
+def beyond(settings: Settings, moved: Sequence[str], task: str = TASK) -> bool:
+    """Whether settings differ from a task's usual ones in more than those `moved`, and in what may differ anyway."""
+    return settings != replace(design_of(task).usual, **{name: getattr(settings, name) for name in (*moved, *FREE)})
 
 
 def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -> list[Sequence[float]]:
-    """Accuracy after each round of the grid's runs at just these settings, one a seed; none where it holds none."""
-    if task != TASK or beyond(settings, VARIED):
+    """Accuracy after each round of the task's runs at just these settings, one a seed; none where there are none.
+
+    `runs`: the grid of that task (`grid.load(grid.file_of(task))`).
+    """
+    if beyond(settings, VARIED, task):
         return []
+    design = design_of(task)
     values = {name: getattr(settings, name) for name in VARIED}
     if not method.trained_in(1, settings.local_steps):
-        values[RATE] = LESSONS.usual.learning_rate  # the adapter's rate is nothing to it
+        values[RATE] = design.usual.learning_rate  # the adapter's rate is nothing to it
     rate, epsilon = values.pop(RATE), values.pop("epsilon")
-    found = [LESSONS.run(method.name, rate, epsilon, seed, **values) for seed in SEEDS]
+    found = [design.run(method.name, rate, epsilon, seed, **values) for seed in SEEDS]
     return [runs[c] for c in found if c in runs]
 
 
-def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings) -> str:
+def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings, task: str = TASK) -> str:
     """What `seeds_at` found, in a sentence of two short lines, or that it found nothing."""
     if not curves:
-        usual = LESSONS.usual
+        usual = design_of(task).usual
         start = f"ε {epsilon_text(usual.epsilon)}, rank {usual.rank}, {usual.clients} clients"
         return (
             f"The shipped grid holds no run of {method.name} at these settings:\n"
             f"it moves one of rate, ε, rank and clients at a time away from {start}, "
-            f"{usual.rounds} rounds on {TASK}."
+            f"{usual.rounds} rounds on {task}."
         )
     ends = [curve[-1] for curve in curves]
     count, spread = "1 seed", ""

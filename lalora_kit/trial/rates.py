@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from lalora_kit.runs.usual import settings_for
+from lalora_kit.trial.designs import design_of
 from lalora_kit.trial.study import Cell, curves, ensure, made_with
 
 TASK = "mnist"
@@ -24,11 +24,9 @@ FILE = Path(__file__).parent / "kept" / "rates" / f"{TASK}.jsonl"
 COMMAND = "python -m lalora_kit.trial.rates"
 METHOD_NAMES = ("la-lora", "la-lora-nofilter", "dp-lora-filter", "dp-lora")
 BASELINES = ("head-only", "linear", "linear-hog")
-RATES = (1.0, 2.0, 4.0, 8.0, 16.0)
-HEAD_RATES = (0.5, 1.0, 2.0, 4.0, 8.0)
-EPSILONS, RANKS = (1.0, 3.0), (4, 16)
-SEEDS, TUNING_SEEDS = (0, 1, 2), (10, 11, 12)
-USUAL = settings_for(TASK)
+DESIGN = design_of(TASK)
+RATES, HEAD_RATES, TUNING_SEEDS = DESIGN.rates, DESIGN.head_rates, DESIGN.tuning_seeds
+EPSILONS, RANKS, SEEDS = (1.0, 3.0), (4, 16), (0, 1, 2)
 LOST = 0.1  # of accuracy, below a method's best: from there on it counts as broken down
 Done = dict[Cell, list[float]]
 Line = dict[float, list[float]]  # rate -> final accuracies, one a seed
@@ -38,12 +36,12 @@ Baselines = dict[float, dict[str, list[float]]]  # ε -> name -> final accuracie
 
 def adapter_cell(method: str, epsilon: float, rank: int, rate: float, seed: int) -> Cell:
     """One point of a method's line."""
-    return Cell(method, rate, epsilon, rank, USUAL.clients, seed, USUAL.head_learning_rate)
+    return DESIGN.run(method, rate, epsilon, seed, rank=rank)
 
 
 def baseline_cell(name: str, epsilon: float, rate: float, seed: int) -> Cell:
     """A run without an adapter; `rate` is its head's."""
-    return Cell(name, USUAL.learning_rate, epsilon, USUAL.rank, USUAL.clients, seed, rate)
+    return DESIGN.run(name, DESIGN.usual.learning_rate, epsilon, seed, head_learning_rate=rate)
 
 
 def adapter_cells(seeds: Iterable[int]) -> list[Cell]:
@@ -123,24 +121,48 @@ def table(done: Done, seeds: Sequence[int] = SEEDS) -> str:
                     ends = [f"{max(means.values()):.3f}", f"{holds_until(means):g}"]
                     rows.append([f"{epsilon:g}", f"{rank}", method, *at, *ends])
         for name in BASELINES:
-            cells = [baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed) for seed in seeds]
-            values = [done[cell][-1] for cell in cells if cell in done]
+            values = baseline_values(done, name, epsilon, seeds)
             if values:
                 rows.append([f"{epsilon:g}", "", name, *[""] * len(RATES), f"{statistics.fmean(values):.3f}", ""])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def told(done: Done, one: str = "la-lora", other: str = "dp-lora", seeds: Sequence[int] = SEEDS) -> list[str]:
+    """In a sentence for each ε and rank: until which rate two methods hold, and what is left at their best rates.
+
+    Beside them the strongest baseline. A place where a run of either is missing has no sentence.
+    """
+    said = []
+    for epsilon in EPSILONS:
+        bare = {name: baseline_values(done, name, epsilon, seeds) for name in BASELINES}
+        bare = {name: values for name, values in bare.items() if values}
+        for rank in RANKS:
+            means = {
+                name: {r: statistics.fmean(v) for r, v in line(done, name, epsilon, rank, seeds).items()}
+                for name in (one, other)
+            }
+            if not all(means.values()):
+                continue
+            holds = " and ".join(f"{name} until rate {holds_until(found):g}" for name, found in means.items())
+            best = " and ".join(f"{max(found.values()):.1%}" for found in means.values())
+            name = max(bare, key=lambda name: statistics.fmean(bare[name]), default="")
+            beside = f"; {name} {statistics.fmean(bare[name]):.1%}" if name else ""
+            said.append(f"ε = {epsilon:g}, rank {rank}: {holds}; at their best rates {best}{beside}.")
+    return said
+
+
+def baseline_values(done: Done, name: str, epsilon: float, seeds: Sequence[int] = SEEDS) -> list[float]:
+    """Final accuracies of a baseline at its best rate, of the seeds that are done."""
+    rate = baseline_rate(done, name, epsilon)
+    cells = [baseline_cell(name, epsilon, rate, seed) for seed in seeds]
+    return [done[cell][-1] for cell in cells if cell in done]
 
 
 def pictures(done: Done, seeds: Sequence[int] = SEEDS) -> tuple[Lines, Baselines]:
     """What `figures.collapse` draws: lines by ε, rank, method and rate, and the baselines by ε and name."""
     places = [(epsilon, rank) for epsilon in EPSILONS for rank in RANKS]
     lines = {at: {name: line(done, name, *at, seeds) for name in METHOD_NAMES} for at in places}
-    levels = {
-        epsilon: {
-            name: [done[baseline_cell(name, epsilon, baseline_rate(done, name, epsilon), seed)][-1] for seed in seeds]
-            for name in BASELINES
-        }
-        for epsilon in EPSILONS
-    }
+    levels = {e: {name: baseline_values(done, name, e, seeds) for name in BASELINES} for e in EPSILONS}
     return lines, levels
 
 

@@ -102,7 +102,8 @@ def only_b(round, step):
 
 MINE = Method("mine", "unpublished", only_b)
 """
-QUICK = ["--epsilon", "inf", "--rounds", "1", "--local-steps", "2", "--clients", "2", "--max-samples", "128"]
+QUICK = ["--task", "digits", "--epsilon", "inf", "--rounds", "1", "--local-steps", "2", "--clients", "2"]
+QUICK += ["--max-samples", "128"]
 
 
 def run(*arguments):

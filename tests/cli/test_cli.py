@@ -13,7 +13,7 @@ import pytest
 from lalora_kit.cli import app as cli
 from lalora_kit.cli import train
 
-FAST = ["--rounds", "2", "--local-steps", "2", "--clients", "3", "--sample-rate", "0.03"]
+FAST = ["--task", "digits", "--rounds", "2", "--local-steps", "2", "--clients", "3", "--sample-rate", "0.03"]
 
 
 def lalora(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -30,11 +30,11 @@ main()
 """
 
 FIRST = {
-    "train": "training digits by la-lora: ε=3, 8 clients, 10 rounds",
+    "train": "training mnist by la-lora: ε=3, 4 clients, 10 rounds",
     "train --task stdlib-docs --method rolora --epsilon inf --clients 2": (
         "training stdlib-docs by rolora: no noise, 2 clients, 10 rounds"
     ),
-    "train --json --epsilon 0.5": "training digits by la-lora: ε=0.5, 8 clients, 10 rounds",
+    "train --json --epsilon 0.5": "training mnist by la-lora: ε=0.5, 4 clients, 10 rounds",
     "train --csv a.csv --text t --label l --owner o": (
         "training a.csv by la-lora: ε=3, each owner a client, 10 rounds"
     ),
@@ -44,9 +44,12 @@ FIRST = {
     "train --resume run": "going on in run: training digits by rolora: no noise, 3 clients, 4 rounds",
     "train --resume nowhere": "going on in nowhere",
     "audit --method rolora --epsilon 2": "attacking the loop of rolora, which claims ε=2 at δ=0.001: 2000 trials",
-    "claims --out c": f"putting the paper's claims on trial on digits: 5 seeds, {usable_cores()} processes, kept in c",
-    "compare la-lora rolora --epsilon 1 3": (
-        f"comparing la-lora with rolora on digits at ε=1, 3: 5 seeds, {usable_cores()} processes, kept in runs/compare"
+    "claims --out c": (
+        f"putting the paper's claims on trial on mnist: its own seeds, {usable_cores()} processes, kept in c"
+    ),
+    "compare la-lora rolora --epsilon 1 3 --task digits --seeds 6": (
+        f"comparing la-lora with rolora on digits at ε=1, 3: 6 seeds, {usable_cores()} processes, "
+        "kept in runs/compare-digits"
     ),
 }
 
@@ -128,7 +131,20 @@ def test_steps_go_to_standard_error_and_json_stays_alone(monkeypatch, capsys):
     from lalora_kit.cli import app
 
     monkeypatch.setattr(steps, "LONG", -1.0)
-    words = ["train", "--json", "--epsilon", "inf", "--clients", "2", "--rounds", "1", "--local-steps", "2"]
+    words = [
+        "train",
+        "--task",
+        "digits",
+        "--json",
+        "--epsilon",
+        "inf",
+        "--clients",
+        "2",
+        "--rounds",
+        "1",
+        "--local-steps",
+        "2",
+    ]
     monkeypatch.setattr(sys, "argv", ["lalora", *words])
     with pytest.raises(SystemExit) as ended:
         app.main()

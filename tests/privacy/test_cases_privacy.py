@@ -251,7 +251,8 @@ def test_p14_a_finished_run_is_not_extended(tmp_path):
 
 
 def test_p14_a_resume_of_a_finished_run_says_so(tmp_path, capsys, monkeypatch):
-    options = ["--clients", "2", "--rounds", "1", "--local-steps", "1", "--sample-rate", "0.01", "--epsilon", "inf"]
+    options = ["--task", "digits", "--clients", "2", "--rounds", "1", "--local-steps", "1", "--epsilon", "inf"]
+    options += ["--sample-rate", "0.01"]
     said = []
     for words in ([*options, "--method", "head-only", "--out", str(tmp_path)], ["--resume", str(tmp_path)]):
         monkeypatch.setattr(sys, "argv", ["lalora", "train", *words])

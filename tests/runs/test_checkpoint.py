@@ -217,6 +217,8 @@ def test_kill_minus_nine(whole, tmp_path):
         "3",
         "--rounds",
         "4",
+        "--task",
+        "digits",
         "--local-steps",
         "2",
         "--clients",

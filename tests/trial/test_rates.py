@@ -40,3 +40,12 @@ def test_the_picture_has_a_place_for_each_epsilon_and_rank():
     shown = [trace.name for trace in figure.data if trace.showlegend]
     assert len(shown) == len(set(shown)) == len(rates.METHOD_NAMES) + len(rates.BASELINES)
     assert {trace.line.dash for trace in figure.data if trace.name in rates.BASELINES} == {"dot", "dash", "longdashdot"}
+
+
+def test_a_sentence_tells_where_two_methods_hold_and_what_is_left():
+    said = rates.told(made_up())
+    assert len(said) == len(rates.EPSILONS) * len(rates.RANKS)
+    assert said[1] == (
+        "ε = 1, rank 16: la-lora until rate 4 and dp-lora until rate 4; at their best rates 80.0% and 80.0%; "
+        "head-only 60.0%."
+    )
