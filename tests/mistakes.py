@@ -35,7 +35,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "more clients than samples": (["train", "--clients", "9000"], "use at most 8000 clients"),
     "rank zero": (["train", "--rank", "0"], "a whole number of at least 1"),
     "half a rank": (["train", "--rank", "4.5"], "a valid integer"),
-    "a rank beyond the layers": (["train", "--rank", "64"], "choose a rank of at most"),
+    "a rank beyond the layers": (["train", "--rank", "256"], "choose a rank of at most"),
     "nobody takes part": (["train", "--participation", "0"], "use 0 < p <= 1"),
     "a rate above one": (["train", "--sample-rate", "2"], "lies in (0, 1]"),
     "rate and batch at once": (["train", "--sample-rate", "0.1", "--batch-size", "16"], "set one of them"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lalora_kit.runs.usual import settings_for
+from lalora_kit.runs.usual import DEFAULT_TASK, settings_for
 from lalora_kit.settings import Settings
 from lalora_kit.trial.study import Cell
 
@@ -94,4 +94,4 @@ def design_of(task: str) -> Design:
     return replace(next((one for one in DESIGNS if task.startswith(one.task)), DIGITS), task=task)
 
 
-LESSONS = DIGITS  # of the grid that lessons 01 to 06 draw
+LESSONS = design_of(DEFAULT_TASK)

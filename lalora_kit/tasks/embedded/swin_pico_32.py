@@ -1,4 +1,4 @@
-"""Swin-pico-32, the backbone of task `mnist`: timm's own Swin for 32×32 grey pixels, 0.37 million parameters.
+"""Swin-pico-32, the backbone of task `mnist`: timm's own Swin for 32×32 grey pixels, 0.19 million parameters.
 
 It was pretrained on printed letters that lie upright in even light (`lalora_kit.tasks.assets.letters.pretrain`). How a
 camera sees a sheet is left for the adapter to learn: a backbone that has seen photographs needs no adapter.
@@ -12,12 +12,12 @@ from lalora_kit.tasks.embedded.camera import SIDE
 from lalora_kit.tasks.embedded.digits import shipped
 
 WEIGHTS = "swin_pico_32.safetensors"
-WIDTH = 64
+WIDTH, DEPTHS = 48, (1, 2)
 TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
 
 def build(classes: int) -> nn.Module:
-    """8×8 patches of 4×4 pixels in four windows, then 4×4 in one; two blocks each; no dropout."""
+    """8×8 patches of 4×4 pixels in four windows, then 4×4 in one; one block, then two; no dropout."""
     from timm.models.swin_transformer import SwinTransformer
 
     return SwinTransformer(
@@ -26,7 +26,7 @@ def build(classes: int) -> nn.Module:
         in_chans=1,
         num_classes=classes,
         embed_dim=WIDTH,
-        depths=(2, 2),
+        depths=DEPTHS,
         num_heads=(WIDTH // 16, WIDTH // 8),
         window_size=4,
         mlp_ratio=2.0,

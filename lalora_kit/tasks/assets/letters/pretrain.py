@@ -29,7 +29,7 @@ from lalora_kit.tasks.embedded.mnist import nearest, printed, splits
 from lalora_kit.tasks.embedded.swin_pico_32 import WEIGHTS, build
 
 RECORD, STATE = "swin_pico_32.json", "swin_pico_32.state"
-SEED, STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 0, 4000, 128, 2e-3, 0.05, 0.05
+SEED, STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 0, 12_000, 128, 2e-3, 0.05, 0.05
 SAVED_EVERY = 200
 TURN, SLANT, SHIFT, BEND, STRETCH, INK, GRAIN = 0.3, 0.4, 0.1, 0.15, (-0.2, 0.4), (0.7, 1.3), 0.1
 
