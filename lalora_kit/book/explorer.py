@@ -61,7 +61,7 @@ def points(
     values = design.axes[axis]
     series = {
         name: [
-            [runs[cell] for seed in grid.SEEDS if (cell := grid.cell(name, axis, value, seed, design)) in runs]
+            [runs[cell] for seed in design.drawn if (cell := grid.cell(name, axis, value, seed, design)) in runs]
             for value in values
         ]
         for name in grid.SERIES
@@ -74,7 +74,7 @@ def points(
         "places": [place(value, values) for value in values],
         "start": values.index(getattr(design.usual, axis)),
         "series": {name: curves for name, curves in series.items() if any(curves)},
-        "said": [said(series, bare, at) for at in range(len(values))],
+        "said": [said(series, bare, at, design) for at in range(len(values))],
     }
 
 
@@ -99,12 +99,12 @@ def baselines(runs: dict[grid.Cell, list[float]], axis: str, guess: float, desig
     return {name: lines for name, lines in found.items() if all(lines)}
 
 
-def said(series: dict[str, Curves], bare: dict[str, Curves], at: int) -> list[str]:
+def said(series: dict[str, Curves], bare: dict[str, Curves], at: int, design: Design = LESSONS) -> list[str]:
     """A sentence for each baseline that is level with an adapter at a value, or ahead of one, after the last round.
 
     Seeds are paired, so only methods with a run of every seed are held against it; a public guess has no seeds.
     """
-    found, count = [], len(grid.SEEDS)
+    found, count = [], len(design.drawn)
     methods = [m for m in METHODS if m not in rivals.NAMES and len(series.get(m, [[]] * (at + 1))[at]) == count]
     for name, curves in bare.items():
         own = [curve[-1] for curve in curves[at]] * (count if name == rivals.UNTRAINED else 1)

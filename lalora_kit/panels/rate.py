@@ -21,6 +21,7 @@ from lalora_kit.panels.widgets import against, beside, slim, three_sliders
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 from lalora_kit.trial import ablation, grid
+from lalora_kit.trial.designs import design_of
 
 RATES = grid.AXES[grid.RATE]
 AXES = (("rate", grid.RATE), ("ε", "epsilon"), ("rank", "rank"), ("clients", "clients"))
@@ -59,7 +60,7 @@ class RatePanel(LivePanel):
         mode: str = "auto",
     ) -> None:
         self.runs, self.methods, self.dots = runs, dict(methods), list(dots)
-        self.was_running = False
+        self.was_running, self.design = False, design_of(training.task.name)
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
         super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
 
@@ -124,9 +125,9 @@ class RatePanel(LivePanel):
             name=f"{trained}, rate {training.trained.learning_rate:g}, {title(training.trained)}",
             rounds=training.start.rounds,
             accuracy=accuracies(training.records),
-            grid=ablation.line(self.runs, chosen.name, axis),
-            head=ablation.line(self.runs, "head-only", axis),
-            values=grid.AXES[axis],
+            grid=ablation.line(self.runs, chosen.name, axis, self.design),
+            head=ablation.line(self.runs, "head-only", axis, self.design),
+            values=self.design.axes[axis],
             axis=axis,
             chosen=chosen.name,
             previous=accuracies(training.previous),

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.settings import Settings
-from lalora_kit.trial.designs import design_of
+from lalora_kit.trial.designs import LESSONS, Design, design_of
 from lalora_kit.trial.effects import effect_at
-from lalora_kit.trial.grid import AXES, RATE, SEEDS, TASK, cell
+from lalora_kit.trial.grid import RATE, TASK, cell
 from lalora_kit.trial.study import VARIED, Cell
 
 __all__ = ["TASK", "Gain", "best", "beyond", "cliff", "gain", "line", "seeds_at", "told"]
@@ -27,9 +27,10 @@ LEAST_SEEDS = 3
 FALL = 0.75  # of its own best accuracy: below this a line has fallen off
 
 
-def line(runs: Runs, series: str, axis: str = RATE, seeds: Sequence[int] = SEEDS) -> dict[float, list[float]]:
+def line(runs: Runs, series: str, axis: str = RATE, design: Design = LESSONS) -> dict[float, list[float]]:
     """Final accuracies by the axis' value, one a seed that is done; values without any are left out."""
-    found = {x: [runs[c][-1] for c in (cell(series, axis, x, seed) for seed in seeds) if c in runs] for x in AXES[axis]}
+    wanted = {x: [cell(series, axis, x, seed, design) for seed in design.drawn] for x in design.axes[axis]}
+    found = {x: [runs[c][-1] for c in cells if c in runs] for x, cells in wanted.items()}
     return {x: accuracies for x, accuracies in found.items() if accuracies}
 
 
@@ -50,7 +51,7 @@ def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -
     if not method.trained_in(1, settings.local_steps):
         values[RATE] = design.usual.learning_rate  # the adapter's rate is nothing to it
     rate, epsilon = values.pop(RATE), values.pop("epsilon")
-    found = [design.run(method.name, rate, epsilon, seed, **values) for seed in SEEDS]
+    found = [design.run(method.name, rate, epsilon, seed, **values) for seed in design.drawn]
     return [runs[c] for c in found if c in runs]
 
 
@@ -103,29 +104,39 @@ class Gain:
         return f"{self.points:+.1f} ± {self.margin:.1f} points ({share}, {self.seeds} seeds): {word}"
 
 
-def best(runs: Runs, series: str) -> float:
+def best(runs: Runs, series: str, design: Design = LESSONS) -> float:
     """The adapter's rate with the highest mean accuracy; NaN without any run."""
-    means = {x: statistics.fmean(values) for x, values in line(runs, series).items()}
+    means = {x: statistics.fmean(values) for x, values in line(runs, series, design=design).items()}
     return max(means, key=lambda x: means[x], default=math.nan)
 
 
 def gain(
-    runs: Runs, one: str, other: str, rates: tuple[float, float], *, among: int = 1, seeds: Sequence[int] = SEEDS
+    runs: Runs,
+    one: str,
+    other: str,
+    rates: tuple[float, float],
+    *,
+    among: int = 1,
+    design: Design = LESSONS,
+    seeds: Sequence[int] = (),
 ) -> Gain:
     """How much the final accuracy of `one` is above that of `other`, at a rate each, seed by seed."""
-    pairs = [(cell(one, RATE, rates[0], seed), cell(other, RATE, rates[1], seed)) for seed in seeds]
+    pairs = [
+        (cell(one, RATE, rates[0], seed, design), cell(other, RATE, rates[1], seed, design))
+        for seed in seeds or design.drawn
+    ]
     differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
     effect = effect_at(differences, among)
     return Gain(effect.mean, effect.margin, effect.seeds, among)
 
 
-def cliff(runs: Runs, series: str) -> float:
+def cliff(runs: Runs, series: str, design: Design = LESSONS) -> float:
     """The largest rate up to which mean accuracy keeps three quarters of the line's own best; NaN without any run."""
-    means = {x: statistics.fmean(values) for x, values in sorted(line(runs, series).items())}
+    means = {x: statistics.fmean(values) for x, values in sorted(line(runs, series, design=design).items())}
     last = math.nan
     for x, mean in means.items():
         if mean < FALL * max(means.values()):
-            if x > best(runs, series):
+            if x > best(runs, series, design):
                 break
         else:
             last = x

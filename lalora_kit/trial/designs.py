@@ -28,7 +28,7 @@ class Design:
     rates: of the adapter, to choose from; one grid for every method.
     head_rates: of the head, to choose from; one grid for baselines and adapters.
     tuning_seeds, seeds: those that choose, and those that are told.
-    axes: what the lessons' grid moves, one setting at a time.
+    axes, drawn: what the lessons' grid moves, one setting at a time, and its seeds.
     head_first: whether all sides of a claim, at best, take the head's rate that is best for head-only; else the usual.
     """
 
@@ -38,6 +38,7 @@ class Design:
     tuning_seeds: tuple[int, ...]
     seeds: tuple[int, ...]
     axes: Mapping[str, tuple[float, ...]]
+    drawn: tuple[int, ...]
     head_first: bool = False
 
     @property
@@ -64,6 +65,7 @@ DIGITS = Design(
         "rank": (1, 4, 16),
         "clients": (2, 8, 32),
     },
+    drawn=(0, 1, 2, 3, 4),
 )
 #: Where the head makes up most of a clipped gradient, an adapter bears far larger rates; the grid reaches from where
 #: nothing is lost any more to where methods break down.
@@ -80,6 +82,7 @@ MNIST = Design(
         "rank": (1, 4, 16),
         "clients": (2, 4, 16),
     },
+    drawn=(0, 1, 2),
     head_first=True,
 )
 DESIGNS = (MNIST, STDLIB_DOCS, DIGITS)

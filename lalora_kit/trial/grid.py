@@ -24,7 +24,7 @@ TASK = LESSONS.task  # what the lessons' grid is made on
 KEPT = Path(__file__).parent / "kept" / "grid"
 FILE = KEPT / f"{TASK}.jsonl"
 COMMAND = "python -m lalora_kit.trial.grid"
-SEEDS = (0, 1, 2, 3, 4)
+SEEDS = LESSONS.drawn
 AXES = LESSONS.axes
 #: name of a line in the picture -> (method, factor of the adapter's learning rate)
 SERIES: dict[str, tuple[str, float]] = {
@@ -81,16 +81,17 @@ def main() -> None:
     parser.add_argument("--axis", nargs="+", choices=list(AXES), default=list(AXES))
     parser.add_argument("--series", nargs="+", choices=list(SERIES), default=list(SERIES), metavar="NAME")
     parser.add_argument("--baselines", nargs="*", choices=rivals.TRAINED, help="These alone; by default all that fit.")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--seeds", nargs="+", type=int, help="By default the design's.")
     parser.add_argument("--workers", type=int, help="Processes; by default one a core.")
     parser.add_argument("--out", type=Path, help="By default the shipped file of the task.")
     options = parser.parse_args()
     path, made, design = options.out or file_of(options.task), made_with(COMMAND, options.task), design_of(options.task)
+    seeds = tuple(options.seeds or design.drawn)
     if options.baselines is None:
-        ensure(cells(options.axis, options.series, options.seeds, design), made, path, options.workers)
+        ensure(cells(options.axis, options.series, seeds, design), made, path, options.workers)
     fit = (rivals.HEAD_ONLY, *linear_views(load_task(options.task)))
     wanted = [name for name in options.baselines or fit if name in fit]
-    rivals.fill(path, made, wanted, design, seeds=options.seeds, workers=options.workers)
+    rivals.fill(path, made, wanted, design, seeds=seeds, workers=options.workers)
 
 
 if __name__ == "__main__":

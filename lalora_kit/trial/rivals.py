@@ -25,7 +25,7 @@ from lalora_kit.runs.standing import of_one_run
 from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.tasks.heads.linear import HOG, LINEAR
 from lalora_kit.trial.designs import LESSONS, Design, design_of
-from lalora_kit.trial.grid import SEEDS, file_of, load
+from lalora_kit.trial.grid import file_of, load
 from lalora_kit.trial.study import Cell, ensure
 
 LINEARS = (LINEAR, HOG)
@@ -92,7 +92,7 @@ def choosing(name: str, at: Iterable[Place], design: Design = LESSONS) -> list[C
 
 def known(names: Iterable[str] = TRAINED, design: Design = LESSONS) -> set[Cell]:
     """Every run of a rival that the grid may hold: which rate is reported is a matter of the runs."""
-    seeds = (*SEEDS, *design.tuning_seeds)
+    seeds = (*design.drawn, *design.tuning_seeds)
     return {
         bare_run(name, rate, epsilon, seed, design, clients)
         for name in names for epsilon, clients in places(name, design) for rate in design.head_rates for seed in seeds
@@ -101,16 +101,18 @@ def known(names: Iterable[str] = TRAINED, design: Design = LESSONS) -> set[Cell]
 
 def fill(
     path: Path, made: dict[str, Any], names: Iterable[str], design: Design = LESSONS, *,
-    seeds: Sequence[int] = SEEDS, workers: int | None = None,
+    seeds: Sequence[int] = (), workers: int | None = None,
 ) -> None:  # fmt: skip
-    """Run what is missing of the rivals, ε by ε: first what chooses their rates, then what is reported."""
+    """Run what is missing of the rivals, ε by ε: first what chooses their rates, then `seeds`, the design's if none."""
     names, first = list(names), design.usual.epsilon
     for epsilon in sorted(design.axes["epsilon"], key=lambda e: (e != first, e)):
         at = [(name, place) for name in names for place in places(name, design) if place[0] == epsilon]
         ensure([cell for name, place in at for cell in choosing(name, [place], design)], made, path, workers)
         runs = load(path)
         best = [(name, best_rate(runs, name, e, n, design), e, n) for name, (e, n) in at]
-        wanted = [bare_run(name, rate, e, seed, design, n) for seed in seeds for name, rate, e, n in best]
+        wanted = [
+            bare_run(name, rate, e, seed, design, n) for seed in seeds or design.drawn for name, rate, e, n in best
+        ]
         ensure(wanted, made, path, workers)
 
 
@@ -136,7 +138,7 @@ def rival(runs: Curves, name: str, epsilon: float, clients: int, design: Design 
     rate = best_rate(runs, name, epsilon, clients, design)
     chosen = math.isfinite(rate)
     rate = rate if chosen else design.usual.head_learning_rate
-    cells = [bare_run(name, rate, epsilon, seed, design, clients) for seed in SEEDS]
+    cells = [bare_run(name, rate, epsilon, seed, design, clients) for seed in design.drawn]
     curves = [runs[cell] for cell in cells if cell in runs]
     return Rival(name, epsilon, clients, rate, curves, chosen) if curves else None
 

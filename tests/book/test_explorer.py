@@ -10,8 +10,11 @@ from lalora_kit.base.files import append_line
 from lalora_kit.book.explorer import explorer, said
 from lalora_kit.runs.standing import NOTHING
 from lalora_kit.trial import grid, rivals
+from lalora_kit.trial.designs import DIGITS
 from tests.book.test_book import CHROMIUM, Loads
 from tests.cli.test_cli import lalora
+
+FILE = grid.file_of("digits")
 
 
 def embedded(page):
@@ -22,12 +25,12 @@ def embedded(page):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     out = tmp_path_factory.mktemp("explorer") / "made" / "explorer.html"
-    assert explorer(out) == len(grid.load())
+    assert explorer(out, FILE) == len(grid.load(FILE))
     return out
 
 
 def test_it_holds_every_curve_of_the_shipped_grid_and_loads_nothing(page):
-    runs, data = grid.load(), embedded(page)
+    runs, data = grid.load(FILE), embedded(page)
     assert next(iter(data["axes"])) == grid.RATE
     for axis, told in data["axes"].items():
         assert (
@@ -36,8 +39,8 @@ def test_it_holds_every_curve_of_the_shipped_grid_and_loads_nothing(page):
         for name, places in told["series"].items():
             if name in rivals.NAMES:
                 continue
-            for value, curves in zip(grid.AXES[axis], places, strict=True):
-                cells = (grid.cell(name, axis, value, seed) for seed in grid.SEEDS)
+            for value, curves in zip(DIGITS.axes[axis], places, strict=True):
+                cells = (grid.cell(name, axis, value, seed, DIGITS) for seed in DIGITS.drawn)
                 assert curves == [runs[cell] for cell in cells if cell in runs]
     drawn = {name for told in data["axes"].values() for name in told["series"]}
     assert drawn <= {*grid.SERIES, *rivals.NAMES} and "la-lora" in drawn and drawn == data["looks"].keys()
@@ -48,13 +51,13 @@ def test_it_holds_every_curve_of_the_shipped_grid_and_loads_nothing(page):
 
 def test_baselines_lie_beside_every_method_and_are_said_to_be_ahead(page):
     """On digits a private linear model on the inputs is far ahead of every adapter; the page says so at each value."""
-    runs, data = grid.load(), embedded(page)
+    runs, data = grid.load(FILE), embedded(page)
     assert {"head-only", "linear", "linear-hog"} <= set(data["rivals"]) <= set(data["shown"])
     assert all("head-only" in told["series"] for told in data["axes"].values())
     for axis, told in data["axes"].items():
-        for at, value in enumerate(grid.AXES[axis]):
+        for at, value in enumerate(DIGITS.axes[axis]):
             place = (value if axis == "epsilon" else 3.0, value if axis == "clients" else 8)
-            own = rivals.rival(runs, "linear", *place)
+            own = rivals.rival(runs, "linear", *place, DIGITS)
             assert told["series"]["linear"][at] == [list(curve) for curve in own.curves], (axis, value)
             assert any(line.startswith("linear (") and "ahead of" in line for line in told["said"][at])
     assert "Accuracy on the test set of digits;" in page.read_text()
@@ -65,23 +68,24 @@ def test_what_is_said_of_a_baseline_is_right_both_ways():
     curves["dp-lora"] = [[[x + 0.2] for [x] in curves["dp-lora"][0]]]
 
     def told(*accuracies):
-        return said(curves, {"linear": [[[x] for x in accuracies]]}, 0)
+        return said(curves, {"linear": [[[x] for x in accuracies]]}, 0, DIGITS)
 
     assert told(0.2, 0.21, 0.22, 0.2, 0.2) == [f"{NOTHING}."]
     [level] = told(0.51, 0.51, 0.50, 0.50, 0.50)
     assert "is level with la-lora (50.5%) and behind dp-lora (70.5%): here la-lora does not pay; 5 seeds" in level
     [ahead] = told(0.9, 0.91, 0.9, 0.92, 0.9)
     assert "is ahead of la-lora (50.5%), dp-lora (70.5%): here no adapter pays" in ahead
-    [guess] = said(curves, {"untrained": [[[0.6]]]}, 0)
+    [guess] = said(curves, {"untrained": [[[0.6]]]}, 0, DIGITS)
     assert "untrained (60.0%) is ahead of la-lora (50.5%) and behind dp-lora (70.5%)" in guess
     fewer = {"la-lora": [curves["la-lora"][0][:4]]}
-    assert said(fewer, {"linear": [[[0.9]] * 5]}, 0) == [f"{NOTHING}."], "seeds could not be paired"
+    assert said(fewer, {"linear": [[[0.9]] * 5]}, 0, DIGITS) == [f"{NOTHING}."], "seeds could not be paired"
 
 
 def test_a_partial_grid_has_gaps_and_an_empty_one_is_refused(tmp_path):
     part = tmp_path / "part.jsonl"
+    append_line(part, {"made": "m", "task": {"task": "digits"}})
     for value in (0.25, 0.5):
-        append_line(part, {**grid.cell("la-lora", grid.RATE, value, 0).to_json(), "curve": [0.1, 0.2, value]})
+        append_line(part, {**grid.cell("la-lora", grid.RATE, value, 0, DIGITS).to_json(), "curve": [0.1, 0.2, value]})
     with part.open("a") as file:
         file.write('{"method": "la-lo')  # cut short by a crash
     assert explorer(tmp_path / "part.html", part) == 2

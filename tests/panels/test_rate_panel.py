@@ -12,11 +12,12 @@ from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.rate import RatePanel, accuracies, rate_slider
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import grid
+from lalora_kit.trial.designs import DIGITS
 from tests.fakes import GatedRounds, fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
-RUNS = {grid.cell("rolora", grid.RATE, 0.5, seed): [0.2, accuracy] for seed, accuracy in ((0, 0.3), (1, 0.5))}
-RUNS[grid.cell("rolora", "epsilon", math.inf, 0)] = [0.6, 0.8]
+RUNS = {grid.cell("rolora", grid.RATE, 0.5, seed, DIGITS): [0.2, accuracy] for seed, accuracy in ((0, 0.3), (1, 0.5))}
+RUNS[grid.cell("rolora", "epsilon", math.inf, 0, DIGITS)] = [0.6, 0.8]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from lalora_kit.panels import live, widgets
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import ablation, grid
+from lalora_kit.trial.designs import DIGITS
 from tests.fakes import GatedRounds, fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
@@ -80,9 +81,9 @@ def test_buttons_run_stop_and_reset(panel, loop):
 
 
 GRID = {
-    **{grid.cell("la-lora", "epsilon", 3.0, seed): [seed / 10] * 10 for seed in (1, 2, 4)},
-    grid.cell("la-lora", "rank", 16, 0): [0.7] * 10,
-    grid.cell("head-only", "epsilon", 3.0, 0): [0.5] * 10,
+    **{grid.cell("la-lora", "epsilon", 3.0, seed, DIGITS): [seed / 10] * 10 for seed in (1, 2, 4)},
+    grid.cell("la-lora", "rank", 16, 0, DIGITS): [0.7] * 10,
+    grid.cell("head-only", "epsilon", 3.0, 0, DIGITS): [0.5] * 10,
 }
 
 
@@ -145,8 +146,8 @@ def test_headless_the_band_is_in_the_figure_and_a_line_says_how_many_seeds(task,
 def test_a_grid_of_another_task_or_number_of_rounds_draws_no_band(task, loop):
     training = LiveTraining(task, METHODS["la-lora"], Settings(seed=0, rounds=4), ledger=Ledger())
     assert not widgets.TrainingPanel(training, runs=GRID, mode="headless").view().shipped
-    assert not ablation.seeds_at(GRID, METHODS["la-lora"], Settings(), "another task")
-    assert ablation.seeds_at(GRID, METHODS["head-only"], Settings(learning_rate=2.0)) == [[0.5] * 10]
+    assert not ablation.seeds_at(GRID, METHODS["la-lora"], Settings(), "mnist"), "whose usual settings are others"
+    assert ablation.seeds_at(GRID, METHODS["head-only"], Settings(learning_rate=2.0), "digits") == [[0.5] * 10]
 
 
 def test_a_failure_is_shown_in_the_panel(panel, monkeypatch):

@@ -46,7 +46,7 @@ def test_a_linear_model_is_run_at_every_place_and_the_head_along_each_axis(fille
     across = len(AXES["epsilon"]) * len(AXES["clients"])
     along = len(AXES["epsilon"]) + len(AXES["clients"]) - 1
     assert (len(places("linear", DIGITS)), len(places("head-only", DIGITS))) == (across, along)
-    each = len(HEAD_RATES) * len(TUNING_SEEDS) + len(grid.SEEDS)
+    each = len(HEAD_RATES) * len(TUNING_SEEDS) + len(DIGITS.drawn)
     assert len(ran) == len(set(ran)) == (2 * across + along) * each and set(ran) <= known(design=DIGITS)
     assert len({(cell.rank, cell.learning_rate) for cell in ran}) == 1, "a rival has neither rank nor adapter's rate"
     before = lines(path)
@@ -66,7 +66,7 @@ def test_the_rate_is_chosen_on_other_seeds_than_are_reported(filled):
     runs = grid.load(filled[0])
     assert best_rate(runs, "linear", 3.0, 8, DIGITS) == 2.0
     one = rival(runs, "linear", 3.0, 8, DIGITS)
-    assert one.rate == 2.0 and one.accuracy == pytest.approx(0.492) and len(one.curves) == len(grid.SEEDS)
+    assert one.rate == 2.0 and one.accuracy == pytest.approx(0.492) and len(one.curves) == len(DIGITS.drawn)
     del runs[bare_run("linear", 0.5, 3.0, TUNING_SEEDS[0], DIGITS)]
     assert math.isnan(best_rate(runs, "linear", 3.0, 8, DIGITS)) and rival(runs, "linear", 3.0, 8, DIGITS) is None
     runs[bare_run("linear", DIGITS.usual.head_learning_rate, 3.0, 0, DIGITS)] = [0.1, 0.4]
