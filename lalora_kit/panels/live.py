@@ -57,6 +57,7 @@ class LiveTraining:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self.task, self.method, self.start, self.ledger = task, method, settings, ledger
+        self.trained_task = task
         self.first, self.reference = tuple(first), tuple(reference)
         self.lens, self.labels = lens, dict(labels or {})
         self.seen: weakref.WeakKeyDictionary[Round, Seen] = weakref.WeakKeyDictionary()
@@ -67,7 +68,7 @@ class LiveTraining:
         self.records: list[Round] = list(first)
         self.previous: list[Round] = []
         self.previous_name = "run before"
-        self.whole = {(method.name, settings): self.records} if first else {}
+        self.whole = {(method.name, task.standardise, settings): self.records} if first else {}
         self.outlook = outlook(task, method, settings, tight=True)
         self.total, self.noised = totals(ledger, settings.delta)
         self.status = READY
@@ -83,7 +84,8 @@ class LiveTraining:
     @property
     def name(self) -> str:
         """What the curve on show was trained with."""
-        return title(self.trained, self.labels)
+        plain = "" if self.trained_task.standardise else ", features as they are"
+        return title(self.trained, self.labels) + plain
 
     @property
     def caution(self) -> str:
@@ -95,8 +97,8 @@ class LiveTraining:
         on_show = [records[-1] for records in (self.records, self.previous) if records]
         return [
             run
-            for (name, settings), run in self.whole.items()
-            if name == self.trained_method.name
+            for (*of, settings), run in self.whole.items()
+            if of == [self.trained_method.name, self.trained_task.standardise]
             and settings.seed != self.trained.seed
             and dataclasses.replace(settings, seed=self.trained.seed) == self.trained
             and run[-1] not in on_show
@@ -139,7 +141,7 @@ class LiveTraining:
                 self.previous, self.previous_name = self.records, f"before: {self.name}"
                 self.previous_method = self.trained_method
             self.records, self.trained, self.error = [], self.settings, None
-            self.trained_method = self.method
+            self.trained_method, self.trained_task = self.method, self.task
             self.armed = self.running = True
             self.status = f"Running: round 1 of {self.settings.rounds}."
             self._run = self._runner.start(self._rounds)
@@ -165,7 +167,7 @@ class LiveTraining:
         self.stop()
         with self._change():
             self.settings = self.trained = self.start
-            self.trained_method = self.method
+            self.trained_method, self.trained_task = self.method, self.task
             self.records, self.previous, self.previous_name = list(self.first), [], "run before"
             self.outlook = outlook(self.task, self.method, self.start, tight=True)
             self.status, self.error = READY, None
@@ -197,7 +199,7 @@ class LiveTraining:
     def _rounds(self) -> Generator[Round, None, None]:
         self._solve(self.trained)
         settings = self.trained
-        rounds = federated_rounds(self.task, self.trained_method, settings, ledger=Ledger(also=self.ledger))
+        rounds = federated_rounds(self.trained_task, self.trained_method, settings, ledger=Ledger(also=self.ledger))
         with closing(rounds):  # type: ignore[type-var]
             for r in rounds:
                 self.seen[r] = self.lens.measure(settings, r)
@@ -241,7 +243,7 @@ class LiveTraining:
                 self.status, self.error, self.armed = "Failed.", error, False
             elif self.running:
                 self.status = f"Done: {len(self.records)} rounds."
-                self.whole[self.trained_method.name, self.trained] = self.records
+                self.whole[self.trained_method.name, self.trained_task.standardise, self.trained] = self.records
             self.running = False
 
 
