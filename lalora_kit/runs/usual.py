@@ -17,7 +17,7 @@ from lalora_kit.settings import Settings
 
 #: Four clients of 2,000 people each, as a network of hospitals might have; 100 of them join a local step.
 PHOTOGRAPHS: Mapping[str, Any] = MappingProxyType(
-    {"clients": 4, "sample_rate": 0.05, "learning_rate": 2.0, "head_learning_rate": 2.0}
+    {"clients": 4, "sample_rate": 0.05, "learning_rate": 4.0, "head_learning_rate": 4.0}
 )
 #: What the first lesson and every command take where nobody names a task.
 DEFAULT_TASK = "mnist"
