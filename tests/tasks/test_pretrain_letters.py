@@ -11,7 +11,7 @@ import torch
 from lalora_kit.tasks import load_task, logits
 from lalora_kit.tasks.assets.letters import fonts
 from lalora_kit.tasks.assets.letters import pretrain as script
-from lalora_kit.tasks.embedded.swin_pico_32 import build, targets_of
+from lalora_kit.tasks.embedded.swin_pico_32 import DEPTHS, build, targets_of
 
 ASSETS = files("lalora_kit.tasks.assets.letters")
 RECORD = json.loads((ASSETS / script.RECORD).read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def test_augmented_letters_follow_their_seed_and_stay_in_range():
 
 def test_lora_goes_on_the_four_linear_layers_of_every_block_and_the_head_starts_at_zero():
     task = load_task("mnist")
-    places = [f"layers.{stage}.blocks.{block}" for stage in range(2) for block in range(2)]
+    places = [f"layers.{stage}.blocks.{block}" for stage, depth in enumerate(DEPTHS) for block in range(depth)]
     layers = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     assert set(task.targets) == {f"{place}.{layer}" for place in places for layer in layers}
     assert task.targets == targets_of(build(10)) and task.head == "head.fc"
