@@ -106,9 +106,7 @@ def test_outside_packages_stay_in_their_rooms(path):
 
 
 def test_flower_is_imported_in_one_file_and_little_of_it():
-    found = {
-        (within(path), name) for path in FILES for name in imported(parsed(path)) if name.split(".")[0] == "flwr"
-    }
+    found = {(within(path), name) for path in FILES for name in imported(parsed(path)) if name.split(".")[0] == "flwr"}
     names = {"flwr.app.ConfigRecord", "flwr.app.Context", "flwr.app.Message", "flwr.app.RecordDict"}
     assert found == {("runs/sites/flower.py", name) for name in {*names, "flwr.serverapp.Grid"}}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,7 @@ def site_run(
     found = made.open_site(directory, told=lambda line: typer.echo(line))
     socket = made.door_of(directory) / "socket"
     node = None
+    signal.signal(signal.SIGTERM, lambda *given: sys.exit(0))  # so that the SuperNode ends with the site
     try:
         with doors.Door(found, socket, setup.group or None) as door:
             typer.echo(

@@ -110,7 +110,8 @@ def write_app(
         method=method, key=os.urandom(16), about=about(task, method),
     )  # fmt: skip
     (home / "lalora_app").mkdir(parents=True)
-    (out / "flwr").mkdir(mode=0o700, parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, exist_ok=True)
+    (out / "flwr").mkdir(exist_ok=True)
     words = {"home": str(home), "address": address, "flower": FLOWER, "flwr_home": str(out / "flwr"),
              "secure": "insecure = true" if certificate is None else f'root-certificates = "{certificate.resolve()}"',
              "quiet": "\n".join(f"export {name}={value}" for name, value in QUIET.items())}  # fmt: skip

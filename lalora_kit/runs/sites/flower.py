@@ -50,7 +50,7 @@ class OverFlower:
             there = set(self.grid.get_node_ids())
             self.node = {name: node for name, node in self.node.items() if node in there}
             for node in there - set(self.node.values()):
-                if now - self.greeted.get(node, -60.0) > 10 * LOOK:
+                if now - self.greeted.get(node, -99.0) > 30 * LOOK:
                     self.greeted[node] = now
                     self.hellos[self.send(node, "query", {"terms": terms.text()}, terms)] = node
         for reply in self.grid.pull_messages(list(self.hellos)) if self.hellos else ():
@@ -64,7 +64,7 @@ class OverFlower:
                 )
             else:
                 why = f"{name!r:.60} is at another node" if name in self.node else said.get("refused", "no answer")
-                self.greeted[node] = now - 8 * LOOK  # it may come up in a moment
+                self.greeted[node] = now - 28 * LOOK  # it may come up in a moment
                 self.told(f"node {node} has not agreed: {why}")
 
     def send(self, node: int, kind: str, asked: dict[str, Any], terms: Terms) -> str:
