@@ -451,8 +451,8 @@ def test_a_hostile_app_under_the_relays_user_reads_nothing_and_can_ask_like_any_
     home.mkdir(mode=0o755)
     try:
         site = north(home)
-        demand = demand_of(site)
-        site.answer(TEXT, 0, 1, demand)
+        moved = demand_of(site, moved=0.5)
+        site.answer(TEXT, 0, 1, demand_of(site))
         (home / "north/data.csv").write_text("text,label\n")
         secrets = [home / "north", *sorted(path for path in (home / "north").rglob("*"))]
         assert {"data.csv", "secret.json", "ledger.jsonl"} <= {path.name for path in secrets}
