@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.base.transfer import to_host
-from lalora_kit.engine.adapters import Adapter, aggregation_gap, stack, unstack
+from lalora_kit.engine.adapters import Adapter, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
 from lalora_kit.engine.memory import free_bytes
 from lalora_kit.engine.persample import Engine
 from lalora_kit.local import Observer, Optimisers, Step, drawn, private_step, told
 from lalora_kit.methods import Method
+from lalora_kit.methods.gap import aggregation_gap
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
-from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
+from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState, Teaching
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.feed import Feed, resides
@@ -78,9 +80,25 @@ def planned_rounds(
     return rounds(Run(task, method, settings, plan, engine, ledger, observe))
 
 
+class Uploads(NamedTuple):
+    """What came back of a round: from whom, each one's adapter, and `told` of their steps."""
+
+    clients: Sequence[int]
+    adapters: Sequence[Adapter]
+    norms: Mapping[str, float]
+    teaching: Teaching | None = None
+
+
+class Sites(Protocol):
+    """Whoever trains: a `Side` with all clients in it, or sites elsewhere."""
+
+    def uploads(self, server: Adapter, t: int) -> Uploads:
+        """What the participants of round t, which is on record, make of the server's adapter."""
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What stays the same from round to round."""
+    """What stays the same from round to round; without `sites`, all clients train in this process."""
 
     task: Task
     method: Method
@@ -89,43 +107,59 @@ class Run:
     engine: Engine
     ledger: Ledger
     observe: Observer | None
+    sites: Sites | None = None
+
+
+class Side:
+    """The clients' side of a run: all of a simulator's, or a site's, which is the only client of a plan of its own."""
+
+    def __init__(self, run: Run) -> None:
+        device = run.engine.device
+        self.run, self.feed = run, Feed(run.task.train, device, resides(run.task.train, free_bytes(device)))
+
+    def uploads(self, server: Adapter, t: int) -> Uploads:
+        """Every participant's, in one process."""
+        clients = self.run.plan.schedule[t - 1]
+        local, steps = self.local_round(server, t)
+        return Uploads(clients, unstack(local, len(clients)), *told(steps))
+
+    def local_round(self, server: Adapter, t: int) -> tuple[Adapter, list[Step]]:
+        """All local steps of round t, of all participants at once: their adapters, stacked, and what `told` takes."""
+        run, plan, settings = self.run, self.run.plan, self.run.settings
+        local = stack(server, len(plan.schedule[t - 1]))
+        optimisers = Optimisers(local, settings, t)
+        steps = []
+        draws = [drawn(plan, self.feed, t, k) for k in range(1, settings.local_steps + 1)]
+        for k, data in enumerate(self.feed.coming(draws), start=1):
+            active = local.keys(run.method.trains(t, k))
+            step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
+            optimisers.apply(step.gradients, run.method)
+            steps.append(replace(step, gradients={}))
+        return local, steps
 
 
 def rounds(run: Run) -> Iterator[Round]:
     """The loop itself, over a run that has been checked."""
-    device = run.engine.device
-    feed = Feed(run.task.train, device, resides(run.task.train, free_bytes(device)))
-    server = run.plan.start.map(lambda value: value.to(device))
+    sites = run.sites or Side(run)
+    server = run.plan.start.map(lambda value: value.to(run.engine.device))
     for t in range(run.plan.done + 1, run.settings.rounds + 1):
         with torch_threads(run.plan.threads):
-            server, done = one_round(run, feed, server, t)
+            server, done = one_round(run, sites, server, t)
         yield done
 
 
-def one_round(run: Run, feed: Feed, server: Adapter, t: int) -> tuple[Adapter, Round]:
-    """Round t from the server's adapter: charge, train every participant, average, record."""
-    method, settings, plan = run.method, run.settings, run.plan
+def one_round(run: Run, sites: Sites, server: Adapter, t: int) -> tuple[Adapter, Round]:
+    """Round t from the server's adapter: charge, have every participant train, average, record."""
     started = time.perf_counter()
-    clients = plan.schedule[t - 1]
     check_mode()
     charge(run, t)  # on record before any noise is drawn
-
-    local = stack(server, len(clients))
-    optimisers = Optimisers(local, settings, t)
-    steps = []
-    draws = [drawn(plan, feed, t, k) for k in range(1, settings.local_steps + 1)]
-    for k, data in enumerate(feed.coming(draws), start=1):
-        active = local.keys(method.trains(t, k))
-        step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
-        optimisers.apply(step.gradients, method)
-        steps.append(replace(step, gradients={}))
-
-    uploads, weights = unstack(local, len(clients)), plan.weights(clients)
-    trained = method.trained_in(t, settings.local_steps)
-    server = method.aggregate(server, uploads, weights, trained)
+    sent = sites.uploads(server, t)
+    weights = run.plan.weights(sent.clients)
+    trained = run.method.trained_in(t, run.settings.local_steps)
+    server = run.method.aggregate(server, sent.adapters, weights, trained)
     check_still_finite(server, t)
-    sent = server.size(trained), aggregation_gap(uploads, weights)
-    return server, record(run, t, server, sent, steps, started)
+    gap = aggregation_gap(sent.adapters, weights)
+    return server, record(run, t, server, sent, gap, started)
 
 
 def charge(run: Run, t: int) -> None:
@@ -148,7 +182,7 @@ def charge(run: Run, t: int) -> None:
     ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
 
 
-def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Sequence[Step], started: float) -> Round:
+def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, started: float) -> Round:
     """The record of round t: evaluates the averaged model where it is due, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     due = t % settings.evaluate_every == 0 or t == settings.rounds
@@ -157,7 +191,6 @@ def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Se
         run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
     )
     adapter = server.with_tensors(dict(zip(server.tensors, to_host([*server.tensors.values()]), strict=True)))
-    norms, teaching = told(steps)
     return Round(
         round=t,
         accuracy=accuracy,
@@ -166,13 +199,13 @@ def record(run: Run, t: int, server: Adapter, sent: tuple[int, float], steps: Se
         epsilons=spent,
         noise_multiplier=max(plan.sigmas),
         noise_multipliers=plan.sigmas,
-        participants=plan.schedule[t - 1],
-        update_norms=norms,
-        aggregation_gap=sent[1],
-        upload=sent[0],
+        participants=tuple(sent.clients),
+        update_norms=sent.norms,
+        aggregation_gap=gap,
+        upload=server.size(run.method.trained_in(t, settings.local_steps)),
         seconds=time.perf_counter() - started,
         adapter=adapter,
         state=plan.state(t, adapter),
         caution=NO_NOISE if not settings.private else SEED_KNOWN if settings.seed is not None else "",
-        teaching=teaching if settings.teaching else None,
+        teaching=sent.teaching if settings.teaching else None,
     )

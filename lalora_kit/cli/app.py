@@ -20,6 +20,8 @@ from lalora_kit.cli import research as cli_research
 from lalora_kit.cli import streams
 from lalora_kit.cli import tools as cli_tools
 from lalora_kit.cli import train as cli_train
+from lalora_kit.cli.sites import serve as cli_serve
+from lalora_kit.cli.sites import site as cli_site
 from lalora_kit.cli.waiting import aside
 
 app = typer.Typer(
@@ -32,6 +34,8 @@ app.add_typer(cli_train.app)
 app.add_typer(cli_own.app)
 app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
+app.add_typer(cli_site.app, name="site")
+app.add_typer(cli_serve.app, name="serve")
 app.add_typer(cli_lists.app)
 
 EXIT_MACHINE, EXIT_BAD_INPUT = 1, 2

@@ -16,7 +16,7 @@ from typing import Any
 
 from lalora_kit.base.files import finite_or_null, write_atomically
 from lalora_kit.methods import Method
-from lalora_kit.privacy import noise_multiplier, odds, safe_noise_multiplier
+from lalora_kit.privacy import noise_multiplier, safe_noise_multiplier
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
@@ -175,3 +175,15 @@ def result(
         "notebook": notebook, "parameters": parameters, "result": sentence, "figures": figures, "seen": seen,
     }  # fmt: skip
     display({RESULT_MIME: finite_or_null(record), "text/plain": fitted(sentence)}, raw=True)
+
+
+def odds(epsilon: float, prior: float = 0.5) -> float:
+    """What ε promises, as odds: the most that someone who starts at `prior` can come to believe, apart from δ.
+
+    >>> round(odds(1.0), 2), round(odds(3.0), 2)
+    (0.73, 0.95)
+    """
+    if math.isinf(epsilon):
+        return 1.0
+    raised = math.exp(epsilon) * prior
+    return raised / (raised + 1 - prior)

@@ -9,7 +9,6 @@ from lalora_kit.privacy.accounting import (
     composed_epsilon,
     merged,
     noise_multiplier,
-    odds,
     safe_noise_multiplier,
 )
 from lalora_kit.privacy.ledger import BudgetExceeded, Ledger, Release
@@ -25,7 +24,6 @@ __all__ = [
     "gaussian",
     "merged",
     "noise_multiplier",
-    "odds",
     "poisson_draw",
     "safe_noise_multiplier",
     "summed_by_unit",

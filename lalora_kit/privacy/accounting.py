@@ -188,15 +188,3 @@ def noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: in
             break
         guess = x1 + (goal - y1) * (x1 - x0) / (y1 - y0)
     return best
-
-
-def odds(epsilon: float, prior: float = 0.5) -> float:
-    """What ε promises, as odds: the most that someone who starts at `prior` can come to believe, apart from δ.
-
-    >>> round(odds(1.0), 2), round(odds(3.0), 2)
-    (0.73, 0.95)
-    """
-    if math.isinf(epsilon):
-        return 1.0
-    raised = math.exp(epsilon) * prior
-    return raised / (raised + 1 - prior)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from lalora_kit.engine.adapters import Adapter, aggregation_gap, average, create, stack, unstack
+from lalora_kit.engine.adapters import Adapter, average, create, stack, unstack
 from lalora_kit.engine.persample import Engine
+from lalora_kit.methods.gap import aggregation_gap
 from lalora_kit.privacy import Streams
 from lalora_kit.runs import adapterfile
 from lalora_kit.tasks import logits

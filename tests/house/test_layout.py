@@ -46,6 +46,7 @@ OUTSIDE = {
     "sklearn": {"tasks", "runs"},
     "skimage": {"tasks"},
     "peft": {"runs"},
+    "flwr": {"runs"},
     "opacus": {"privacy"},
     "statsmodels": {"trial"},
     "plotly": {"figures", "panels", "book"},
@@ -102,6 +103,12 @@ def test_outside_packages_stay_in_their_rooms(path):
     for name in imported(parsed(path)):
         allowed = OUTSIDE.get(name.split(".")[0])
         assert allowed is None or room(path) in allowed, f"{name} belongs to {allowed}"
+
+
+def test_flower_is_imported_in_one_file_and_little_of_it():
+    found = {(within(path), name) for path in FILES for name in imported(parsed(path)) if name.split(".")[0] == "flwr"}
+    names = {"flwr.app.ConfigRecord", "flwr.app.Context", "flwr.app.Message", "flwr.app.RecordDict"}
+    assert found == {("runs/sites/flower.py", name) for name in {*names, "flwr.serverapp.Grid"}}
 
 
 def test_importing_the_package_is_light():

@@ -5,10 +5,10 @@ import threading
 import plotly.graph_objects as go
 import pytest
 
+from lalora_kit.lessons.lesson import odds
 from lalora_kit.panels.panel import Panel, Shown
 from lalora_kit.panels.text import facts_html
 from lalora_kit.panels.widgets import epsilon_slider
-from lalora_kit.privacy import odds
 
 
 class Odds(Panel):

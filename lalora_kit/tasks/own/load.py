@@ -32,7 +32,7 @@ from lalora_kit.tasks.pictures import read_pictures
 
 def load_csv(
     csv: str, text: str | None = None, label: str | None = None, owner: str | None = None, unit: str | None = None,
-    backbone: str | None = None, public: str | None = None, **other: str,
+    backbone: str | None = None, public: str | None = None, classes: str | None = None, **other: str,
 ) -> Task:  # fmt: skip
     """A text classification task from a CSV file with a header.
 
@@ -44,6 +44,7 @@ def load_csv(
             that every row is a person of its own.
         backbone: as for `backbones.build`, or "roberta-pico", which ships with the kit.
         public: another CSV file, whose column `text` holds public texts: see `Task.public`.
+        classes: all label names with commas between, where some may not be in this file; else those in it.
 
     Raises:
         ValueError: naming up to ten bad rows by line; or a missing column, or a person's column without `unit`.
@@ -64,17 +65,20 @@ def load_csv(
     empty = [f"{place} has an empty text" for place, said in zip(table.places, texts, strict=True) if is_empty(said)]
     refuse_rows(empty + bad_rows(rows))
     parts = divide(rows)
-    read = reader(backbone, "text", len(classes_of(labels, path)))
+    named = classes_of(labels, path, classes)
+    read = reader(backbone, "text", len(named))
     inputs = read.encode(texts)
     full = int((inputs["attention_mask"].sum(1) >= read.longest).sum())
     cut = f"{full} texts fill all {read.longest} tokens, and what is beyond is cut off" if full else ""
     found = None if public is None else public_texts(public, text, read.encode)
-    return as_task(path, read, inputs, rows, parts, HELD, [*about(table.columns, text, label, owner, unit), cut], found)
+    return as_task(
+        path, read, named, inputs, rows, parts, HELD, [*about(table.columns, text, label, owner, unit), cut], found
+    )
 
 
 def load_images(
     images: str, owner: str | None = None, unit: str | None = None, backbone: str | None = None,
-    public: str | None = None, **other: str,
+    public: str | None = None, classes: str | None = None, **other: str,
 ) -> Task:  # fmt: skip
     """An image classification task from a folder: `DIR/CLASS/*`, or `DIR/train/CLASS/*` beside `test/` or `val/`.
 
@@ -83,6 +87,7 @@ def load_images(
         owner, unit: columns of `DIR/metadata.csv`, which names each image in its column `file_name`; see `load_csv`.
         backbone: as for `backbones.build`, or "swin-pico" (grey, 16×16), which ships with the kit.
         public: another folder, all of whose pictures are public: see `Task.public`.
+        classes: as for `load_csv`.
 
     Raises:
         ValueError: naming up to ten bad images by path; or where there are no two classes.
@@ -104,7 +109,8 @@ def load_images(
     columns = about_images(root, places, owner, unit, walk.bad)
     owners, units = people(columns, owner, unit, METADATA)
     check_known(walk, found)
-    read = reader(backbone, "image", len(classes_of([label for _, label in found[0]], root)))
+    named = classes_of([label for _, label in found[0]], root, classes)
+    read = reader(backbone, "image", len(named))
     x = read_pictures(paths, places, read.size, read.grey, walk.bad)
     contents = tuple(hashed(picture.numpy().tobytes()) for picture in x)
     rows = Rows(places, contents, labels, owners, units, unit or SAMPLE)
@@ -113,7 +119,7 @@ def load_images(
     parts = (list(range(count)), list(range(count, len(places)))) if given else divide(rows)
     more, held = [*about(columns, None, None, owner, unit), *walk.told()], f"{folders[-1].name}/" if given else HELD
     free = None if public is None else public_pictures(public, read)
-    return as_task(root, read, {"x": x}, rows, parts, held, more, free)
+    return as_task(root, read, named, {"x": x}, rows, parts, held, more, free)
 
 
 HELD = "every fifth of a class by its content"
@@ -122,6 +128,7 @@ HELD = "every fifth of a class by its content"
 def as_task(
     path: Path,
     read: Reader,
+    classes: Sequence[str],
     inputs: Inputs,
     rows: Rows,
     parts: tuple[list[int], list[int]],
@@ -133,7 +140,6 @@ def as_task(
     refuse_rows([] if public is None else in_rows(public, rows))
     train, test = parts
     train_inputs, test_inputs = ({name: value[part] for name, value in inputs.items()} for part in parts)
-    classes = classes_of(rows.labels, path)
     counts = [f"{len(train)} training and {len(test)} test samples", f"{len(classes)} classes"]
     counts += [f"{len(set(rows.owners))} owners"] if rows.owners else []
     counts += [f"unit {rows.unit}: {len(set(rows.pick('units', train) or ()))} in training"] if rows.units else []
@@ -155,9 +161,14 @@ def refuse_other(other: Mapping[str, str], kind: str) -> None:
         raise ValueError(f"{name}={value!r} says nothing about {kind}; leave it out, or name the data that it is about")
 
 
-def classes_of(labels: Sequence[str], path: Path) -> list[str]:
-    """The label names in order; `ValueError` unless there are two."""
+def classes_of(labels: Sequence[str], path: Path, given: str | None = None) -> list[str]:
+    """The label names in order, or those that are `given`; `ValueError` unless there are two, or for others."""
     found = sorted(set(filter(None, labels)))
+    if given is not None:
+        named = sorted({name.strip() for name in given.split(",")} - {""})
+        if set(found) - set(named):
+            raise ValueError(f"{path} holds the classes {', '.join(found)}, and classes={given!r}; name them all")
+        found = named
     if len(found) < 2:
         raise ValueError(
             f"{path} holds {len(found)} classes ({', '.join(found)}); there must be at least two to tell apart"
