@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -77,6 +78,16 @@ def test_the_glossary_has_fifteen_words_in_use():
     entries = {slug(heading) for heading in re.findall(r"^### (.+)$", TEXTS["notebooks/GLOSSARY.md"], re.MULTILINE)}
     used = {link for text in TEXTS.values() for link in re.findall(r"(?:GLOSSARY\.md|\()#([^)]+)\)", text)}
     assert len(entries) == 15 and entries - used == set()
+
+
+def test_minutes_at_worst_follow_from_the_quiet_seconds():
+    """INSTRUCTORS.md takes six times the quiet seconds of RESULTS.md, rounded up to minutes."""
+    quiet = dict(re.findall(r"^\| \[([^\]]+)\]\([^)]+\) \| (\d+) \|", TEXTS["notebooks/RESULTS.md"], re.MULTILINE))
+    told = re.findall(r"^\| (0\d [^|]+?) \| (\d+) \| (\d+) \|$", TEXTS["notebooks/INSTRUCTORS.md"], re.MULTILINE)
+    assert len(told) == 4
+    for lesson, seconds, minutes in told:
+        assert seconds == quiet[lesson] and int(minutes) == math.ceil(6 * int(seconds) / 60), lesson
+    assert f"at most {sum(int(minutes) for *_, minutes in told)} minutes" in TEXTS["notebooks/INSTRUCTORS.md"]
 
 
 def test_the_core_in_a_few_lines(capsys):
