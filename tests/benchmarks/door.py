@@ -31,7 +31,6 @@ ROUNDS, HOLD, TIMES = 10, 4, 3  # seconds: one a round, then a rest; so often it
 LEVELS = 8  # shades of grey in a reading
 WIDE, HIGH, STEP, SIDE = 640, 468, 126, 92  # pixels: the picture, a column, a digit
 FIRST, TOP, PLOT, DEEP, APART = 72, 88, 322, 80, 10  # a column's middle; where digits and plots begin; a plot's height
-MOST = 0.6  # accuracy at a plot's upper end
 
 STYLE = """
 text { font-family: Arial, Helvetica, sans-serif; font-size: 14px; fill: #222 }
@@ -123,8 +122,8 @@ def only(at: int, inside: str) -> str:
     return f'<g class="only o{at}{" last" if at == ROUNDS - 1 else ""}">{inside}</g>'
 
 
-def column(at: int, epsilon: float, curve: Sequence[float], sigma: float) -> str:
-    """One ε: what is read, the belief that it allows, and the accuracy as it grows."""
+def column(at: int, epsilon: float, curve: Sequence[float], sigma: float, most: float) -> str:
+    """One ε: what is read, the belief that it allows, and the accuracy as it grows; `most` is at a plot's upper end."""
     middle = FIRST + STEP * (at + 1)
     name, said = ("no noise", "ε = ∞") if math.isinf(epsilon) else (f"ε = {epsilon:g}", f"noise σ = {sigma:.2g}")
     belief = 100 * (1.0 if math.isinf(epsilon) else privacy.odds(epsilon))
@@ -132,7 +131,7 @@ def column(at: int, epsilon: float, curve: Sequence[float], sigma: float) -> str
     parts += [only(r, shades(picture, middle)) for r, picture in enumerate(readings(sigma))]
     parts.append(text(middle, 252, f"{belief:.{4 if belief > 99 else 2}g} %", "big end"))
     left, low = middle - APART * (ROUNDS - 1) / 2, PLOT + DEEP
-    spots = [(left + APART * r, PLOT + DEEP * (1 - value / MOST)) for r, value in enumerate(curve)]
+    spots = [(left + APART * r, PLOT + DEEP * (1 - value / most)) for r, value in enumerate(curve)]
     parts.append(f'<path d="M{left - 8:g} {PLOT}V{low}H{left + APART * ROUNDS:g}" fill="none" stroke="#888"/>')
     for r, (spot, value) in enumerate(zip(spots, curve, strict=True)):
         drawn = f'<circle cx="{spot[0]:g}" cy="{spot[1]:.1f}" r="3.5"/>'
@@ -159,6 +158,7 @@ def motion() -> str:
 def picture(moves: bool) -> str:
     """The whole picture as SVG; one that does not move shows the last round."""
     runs, scans = kept(), torch.from_numpy(load_digits().images[:ROUNDS])
+    most, usual = math.ceil(10 * max(max(curve) for curve, _ in runs.values())) / 10, grid.cell(METHOD, "rank", RANK, 0)
     ends = ", ".join(f"{100 * c[-1]:.0f} % at ε = {'∞' if math.isinf(e) else f'{e:g}'}" for e, (c, _) in runs.items())
     parts: Iterable[str] = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-labelledby="t d">',
@@ -171,11 +171,11 @@ def picture(moves: bool) -> str:
         text(FIRST, 200, "stays at home", "end"), text(FIRST + 2.5 * STEP, 200, "what its upload shows", "end"),
         lines(234, "A suspicion of 50 %", "that it was used", "grows to at most"),
         lines(330, "The shared model", "reads new digits", "rightly:"),
-        *(column(at, epsilon, *run) for at, (epsilon, run) in enumerate(runs.items())),
+        *(column(at, epsilon, *run, most) for at, (epsilon, run) in enumerate(runs.items())),
         text(12, 432, f"Above: one digit in one step; {RANK} × 64 numbers of a LoRA factor, clipped to length 1.",
              "small"),
-        text(12, 450, f"Below: {METHOD}, 8 clients, rank {RANK}, mean of {len(grid.SEEDS)} seeds, which are known: "
-             "reproducible, not private.", "small"),
+        text(12, 450, f"Below: {METHOD} on {grid.TASK}, {usual.clients} clients, rank {usual.rank}, mean of "
+             f"{len(grid.SEEDS)} seeds, known: reproducible, not private.", "small"),
         "</svg>\n",
     ]  # fmt: skip
     return "\n".join(parts)
