@@ -28,7 +28,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPT_TAG = '<script src="plotly.min.js"></script>'
 # Scripts and styles of the page itself and of the file beside it; nothing from any host.
-_POLICY = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'"
+POLICY = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
 class _PageRenderer(IPythonRenderer):
@@ -73,12 +73,12 @@ def page(
     exporter = HTMLExporter(
         template_name=TEMPLATES.name,
         extra_template_basedirs=[str(TEMPLATES.parent)],
-        filters={"markdown2html": _markdown},
+        filters={"markdown2html": markdown_of},
     )
     about = {
-        "title": _title_and_line(notebook, run.name)[0],
-        "css": _css(),
-        "policy": _POLICY,
+        "title": title_of(notebook, run.name)[0],
+        "css": css(),
+        "policy": POLICY,
         "plotly_mime": PLOTLY_MIME,
         "result_mime": RESULT_MIME,
         "error": run.error,
@@ -122,12 +122,12 @@ def write_index(runs: Sequence[NotebookRun], made_with: Mapping[str, str], out_h
 def fill(template: str, **values: object) -> str:
     """One of the templates, with the pages' own style and the policy that keeps the network out."""
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    return environment.get_template(template).render(css=_css(), policy=_POLICY, **values)
+    return environment.get_template(template).render(css=css(), policy=POLICY, **values)
 
 
 def title_and_line(run: NotebookRun) -> tuple[str, str]:
     """A notebook's title, and the HTML of its first paragraph."""
-    return _title_and_line(_read(run), run.name)
+    return title_of(_read(run), run.name)
 
 
 def readable_size(count: int) -> str:
@@ -143,7 +143,8 @@ def _read(run: NotebookRun) -> nbformat.NotebookNode:
     return nbformat.read(run.path, as_version=4) if run.path.exists() else nbformat.v4.new_notebook()
 
 
-def _css() -> str:
+def css() -> str:
+    """The style of all pages."""
     return (TEMPLATES / "page.css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
 
 
@@ -154,7 +155,8 @@ def markdown_html(source: str, attachments: dict[str, dict[str, str]] | None = N
 
 
 @jinja2.pass_context
-def _markdown(context: jinja2.runtime.Context, source: str) -> str:
+def markdown_of(context: jinja2.runtime.Context, source: str) -> str:
+    """A filter of templates: Markdown to HTML, with the attachments of the cell at hand."""
     return markdown_html(source, context.get("cell", {}).get("attachments"))
 
 
@@ -171,8 +173,8 @@ def _mathml(formula: str, display: str) -> str:
     return f'<span class="formula">{mathml}</span>' if display == "block" else mathml
 
 
-def _title_and_line(notebook: nbformat.NotebookNode, name: str) -> tuple[str, str]:
-    """The heading of the first Markdown cell, and the HTML of the first paragraph of prose under it."""
+def title_of(notebook: nbformat.NotebookNode, name: str = "") -> tuple[str, str]:
+    """The heading of the first Markdown cell, or `name`, and the HTML of the first paragraph of prose under it."""
     source = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
     blocks = [block.strip() for block in re.split(r"\n(?:#.*\n|\s*\n)", source + "\n") if block.strip()]
     title = re.search(r"^#+ (.+)$", source, re.MULTILINE)

@@ -166,3 +166,22 @@ def run(
             told = f"{done.seconds:.0f} s, {readable_size(done.peak_memory_bytes)}, {said}"
             progress.ended(done.seconds, done.ok, told)
             yield job, replace(done, name=job.name)
+
+
+def ran(jobs: Sequence[Job], folder: Path) -> list[Path]:
+    """Where the notebooks of the jobs lie, executed, in a folder that a walkthrough wrote.
+
+    Raises:
+        ValueError: for one that is not there, and for parameters, which such a folder was not run with.
+    """
+    if any(job.parameters for job in jobs):
+        raise ValueError(
+            f"{folder} was run already, so parameters change nothing; leave them out, or leave the folder out"
+        )
+    places = [folder / job.notebook.name for job in jobs]
+    missing = [place.name for place in places if not place.is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} holds no {', '.join(missing)}; run `lalora walkthrough --out {folder}`, or name others"
+        )
+    return places

@@ -20,6 +20,7 @@ from lalora_kit.cli import research as cli_research
 from lalora_kit.cli import streams
 from lalora_kit.cli import tools as cli_tools
 from lalora_kit.cli import train as cli_train
+from lalora_kit.cli import trust as cli_trust
 from lalora_kit.cli.sites import serve as cli_serve
 from lalora_kit.cli.sites import site as cli_site
 from lalora_kit.cli.waiting import aside
@@ -32,6 +33,7 @@ app = typer.Typer(
 
 app.add_typer(cli_train.app)
 app.add_typer(cli_own.app)
+app.add_typer(cli_trust.app)
 app.add_typer(cli_research.app)
 app.add_typer(cli_tools.app)
 app.add_typer(cli_site.app, name="site")

@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
+from lalora_kit.cli.tables import table
+
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def methods() -> None:
-    """List the methods."""
+    """List the methods: what each does, and where it comes from."""
     from lalora_kit.methods import METHODS
 
-    for method in METHODS.values():
-        typer.echo(f"{method.name:<18}{method.paper}")
+    table(["method", "what it does", "from"], [[m.name, m.about.does, m.paper] for m in METHODS.values()])
 
 
 @app.command()
@@ -24,8 +25,7 @@ def tasks() -> None:
     """List the tasks."""
     from lalora_kit.tasks import TASKS
 
-    for name, (_, line) in TASKS.items():
-        typer.echo(f"{name:<23}{line}")
+    table(["task", "what is learnt"], [[name, line] for name, (_, line) in TASKS.items()])
 
 
 @app.command()
@@ -38,8 +38,7 @@ def presets(
     if name is not None:
         typer.echo(described(find_preset(name)))
         return
-    for preset in PRESETS.values():
-        typer.echo(f"{preset.name:<30}{preset.task} on {preset.backbone}")
+    table(["preset", "task", "backbone"], [[p.name, p.task, p.backbone] for p in PRESETS.values()])
 
 
 @app.command()

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lalora_kit.cli import tables
+
 if TYPE_CHECKING:
     from lalora_kit.methods import Method
-    from lalora_kit.runs.forecast import Forecast
-    from lalora_kit.settings import Settings
+    from lalora_kit.runs.results import Results
 
 app = typer.Typer(add_completion=False)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object, nothing else.")]
+Page = Annotated[
+    bool | None,
+    typer.Option(
+        "--page/--no-page", help="Draw the run as an HTML page in its directory. Default: --page.", show_default=False
+    ),
+]
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -70,7 +78,10 @@ def plan(
             f"backbone={backbone!r} and parameters={parameters} both say how many numbers train; leave one out"
         )
     found = forecast(numbers, settings, parameters, unit)
-    typer.echo(json.dumps(found.to_json()) if as_json else plan_table(found, settings, unit))
+    if as_json:
+        typer.echo(json.dumps(found.to_json()))
+    else:
+        tables.plan(found, settings, unit)
 
 
 @app.command()
@@ -83,6 +94,7 @@ def report(
     method: Annotated[
         str | None, typer.Option(help="Where a method of your own lies now: file.py:NAME.", show_default=False)
     ] = None,
+    page: Page = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
@@ -92,10 +104,11 @@ def report(
     run = results.open_run(directory, None if method is None else same_method(method, directory))
     found = results.results(run)
     if not as_json:
-        typer.echo(results.text(found))
+        tables.results(found)
     if not baselines:
         if as_json:
             typer.echo(json.dumps(found.to_json()))
+        tell_page(directory, page, as_json, found)
         return
     typer.echo(
         "baselines spend ε of the same data, and one has no noise: no private round is granted in this directory after "
@@ -105,17 +118,32 @@ def report(
     compared = yardsticks.yardsticks(run, directory, lambda line: typer.echo(f"baseline {line}", err=True))
     account = open_account(directory)
     total = account.spent(found.delta)
+    after, standings = (
+        results.results(replace(run, account=account)), yardsticks.standings(run.saved.method, found.overall, compared)
+    )  # fmt: skip
     if as_json:
-        both = {
-            **results.results(replace(run, account=account)).to_json(),
-            "baselines": [y.to_json() for y in compared],
-            "standings": yardsticks.standings(run.saved.method, found.overall, compared),
-        }
+        both = {**after.to_json(), "baselines": [y.to_json() for y in compared], "standings": standings}
         typer.echo(json.dumps({**both, "cost": yardsticks.cost(found.unit, total)}))
     else:
-        typer.echo(yardsticks.text(found.unit, compared, total))
-        for sentence in yardsticks.standings(run.saved.method, found.overall, compared):
+        tables.baselines(found.unit, compared, total)
+        for sentence in standings:
             typer.echo(sentence)
+    measured = [f"{y.name}: accuracy {y.overall.accuracy:.3f}" for y in compared if y.overall is not None]
+    tell_page(directory, page, as_json, after, [*measured, *standings])
+
+
+def tell_page(
+    directory: Path, page: bool | None, as_json: bool, found: Results | None = None, beside: Sequence[str] = ()
+) -> None:
+    """Write a run's page and name it; where it cannot be written, the numbers stand, and that it is missing is said."""
+    if page is False:
+        return
+    from lalora_kit.book.runpage import run_page
+
+    try:
+        typer.echo(f"open {run_page(directory, found, beside)}", err=as_json)
+    except OSError as error:
+        typer.echo(f"no page was written ({error}); make room there, or give --no-page", err=True)
 
 
 def same_method(given: str, directory: Path) -> Method:
@@ -141,28 +169,3 @@ def check_agrees(given: dict[str, Any], saved: dict[str, Any], directory: Path) 
                 f"{name}={value!r} differs from {saved.get(name)!r} of the run in {directory}; a run resumes only with "
                 f"the settings that it began with; leave {name} out, or start a new run with --out"
             )
-
-
-def plan_table(found: Forecast, settings: Settings, unit: str) -> str:
-    """A line a site, what to mend, and how to read it."""
-    from lalora_kit.privacy.ledger import guarantee
-    from lalora_kit.records import NO_NOISE
-
-    lines = [f"{'site':>4}{'n':>8}{'q':>8}{'batch':>8}{'σ':>9}{'noise':>10}{'signal/noise':>14}{'ε':>8}"]
-    lines += [
-        f"{number:>4}{s.samples:>8}{s.sample_rate:>8.3g}{s.expected_batch:>8.4g}{s.noise_multiplier:>9.3f}"
-        f"{s.noise_std:>10.3g}{s.signal_to_noise:>14.3g}{s.epsilon:>8.3f}"
-        for number, s in enumerate(found.sites, start=1)
-    ]
-    lines.append(f"the server's mean of one step over all sites: signal/noise {found.signal_to_noise:.3g}")
-    lines += [f"site {number}: {said}" for number, s in enumerate(found.sites, start=1) for said in s.remedies]
-    lines.append(
-        f"noise: standard deviation on each number of a step, σC/(q·n) with C={settings.clip_norm:g}. signal/noise: "
-        f"the most that a step can have, q·n/(σ·√d) with d={found.parameters} numbers that train in it. {found.steps} "
-        f"steps a site at δ={settings.delta:g}; "
-        + (f"ε holds {guarantee(unit)}." if settings.private else f"{NO_NOISE}.")
-        + " No data were touched."
-    )
-    if found.refused:
-        lines.append("lalora train would refuse this plan as it stands: see the sites above")
-    return "\n".join(lines)

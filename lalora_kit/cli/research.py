@@ -1,9 +1,8 @@
-"""The researcher's commands: `lalora audit`, `claims`, `compare`. They parse, call the library and print."""
+"""The researcher's commands: `lalora claims` and `compare`. They parse, call the library and print."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lalora_kit.base.threads import usable_cores
+from lalora_kit.cli import tables
 from lalora_kit.cli.waiting import begin, loading_torch
 from lalora_kit.runs.usual import DEFAULT_TASK
 
@@ -30,8 +30,8 @@ TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
 Count = Annotated[
     int | None,
     typer.Option(
-        help="How many seeds are reported; those that choose rates are others.", min=2, max=1000,
-        show_default="10 on mnist, else 5",
+        help="How many seeds are reported; those that choose rates are others. Default: 10 on mnist, else 5.",
+        min=2, max=1000, show_default=False,
     ),
 ]  # fmt: skip
 Out = Annotated[
@@ -78,41 +78,6 @@ def folder(command: str, task: str) -> Path:
 
 
 @app.command()
-def audit(
-    method: Annotated[str, typer.Option(help="See `lalora methods`.")] = "la-lora",
-    epsilon: Annotated[float, typer.Option(help="The ε that is claimed, and put to the test.")] = 3.0,
-    delta: Annotated[float, typer.Option(help="The claim's δ.")] = 1e-3,
-    trials: Annotated[int, typer.Option(help="Virtual clients; half of them hold a canary.")] = 2000,
-    confidence: Annotated[float, typer.Option(help="That the lower bound holds.")] = 0.99,
-    sample_rate: Annotated[float, typer.Option(help="Chance of a sample per step; 1 is sharpest.")] = 1.0,
-    clip_head_share: Annotated[float, typer.Option(help="As for `lalora train`.")] = 0.0,
-    seed: Annotated[int | None, typer.Option(help="An integer: reproducible, not private.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Attack a method's own training loop, and print a lower bound on ε beside the ledger's ε."""
-    begin(f"attacking the loop of {method}, which claims ε={epsilon:g} at δ={delta:g}: {trials} trials")
-    with loading_torch():
-        from lalora_kit.auditing.attack import audit as run
-        from lalora_kit.methods import find_method
-        from lalora_kit.records import SEED_KNOWN
-
-    found = run(
-        find_method(method), epsilon=epsilon, delta=delta, trials=trials, seed=seed, confidence=confidence,
-        sample_rate=sample_rate, clip_head_share=clip_head_share,
-    )  # fmt: skip
-    if seed is not None:
-        typer.echo(SEED_KNOWN, err=as_json)
-    if as_json:
-        typer.echo(json.dumps(found.to_json()))
-        return
-    typer.echo(str(found))
-    typer.echo(
-        f"epsilon_lower {found.epsilon_lower:.3f}  confidence {found.confidence:g}  epsilon {found.epsilon:.3f}  "
-        f"TPR {found.tpr:.3f}  FPR {found.fpr:.4f}  trials {found.trials}  {found.seconds:.1f} s"
-    )
-
-
-@app.command()
 def claims(
     task: TaskName = DEFAULT_TASK,
     seeds: Count = None,
@@ -142,7 +107,7 @@ def claims(
 @app.command()
 def compare(
     methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
-    epsilon: Annotated[list[float] | None, typer.Option(help="One or more.", show_default="3")] = None,
+    epsilon: Annotated[list[float] | None, typer.Option(help="One or more. Default: 3.", show_default=False)] = None,
     task: TaskName = DEFAULT_TASK,
     seeds: Count = None,
     rates: Rates = None,
@@ -170,18 +135,6 @@ def compare(
     typer.echo(tuning_note(runs, design, choosing_runs(out, design)), err=as_json)
 
 
-@app.command()
-def statement(
-    directory: Annotated[Path, typer.Argument(help="What --out wrote.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Print the paragraph to cite about a run's privacy: ε spent by the ledger, against whom, and its limits."""
-    from lalora_kit.runs.statement import statement
-
-    said = statement(directory)
-    typer.echo(json.dumps(said.to_json()) if as_json else said.text)
-
-
 def finish(
     rows: Sequence[Row], exact: Sequence[Exact], files: Sequence[Path], design: Design, as_json: bool,
     compared: Sequence[Baseline] = (),
@@ -194,17 +147,7 @@ def finish(
     if as_json:
         typer.echo(json.dumps([*as_records(rows, exact), *(baseline.to_json() for baseline in compared)]))
         return
-    width = max(map(len, [*(row.claim.text for row in rows), *(statement.text for statement in exact)]))
-    words = max(map(len, [*(row.verdict for row in rows), *(statement.verdict for statement in exact)])) + 2
-    for row in rows:
-        figures = "  ".join(
-            f"{name} {effect.mean:+.2f} [{effect.low:+.2f}, {effect.high:+.2f}]"
-            for name, effect in (("equal", row.equal), ("best", row.best), ("control", row.control))
-            if math.isfinite(effect.mean)
-        )
-        typer.echo(f"{row.claim.text:<{width}}  {row.verdict:<{words}}{figures}  ({row.claim.unit.name})")
-    for statement in exact:
-        typer.echo(f"{statement.text:<{width}}  {statement.verdict:<{words}}{statement.found}")
+    tables.verdicts(rows, exact)
     if rows:
         among = rows[0].best.among
         typer.echo(f"all {among} intervals of this table hold together at 95 %; the verdicts are read off them")

@@ -92,6 +92,39 @@ def handout(
 
 
 @app.command(context_settings=SWEEP, options_metavar=SWEEP_USAGE)
+def slides(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Where the decks go.")] = Path("build/slides"),
+    executed: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take notebooks that were run already: a folder that `lalora walkthrough` wrote.", show_default=False
+        ),
+    ] = None,
+    timeout: Timeout = 900,
+) -> None:
+    """Make a deck of slides of each lesson, its pictures, questions and answers: `lalora slides 00 02`.
+
+    NOTEBOOK and --PARAMETER are as in `lalora handout`. The notebooks are run first, unless --executed names a folder.
+    """
+    import tempfile
+
+    from lalora_kit.book import sweep
+    from lalora_kit.book.slides import INDEX, slides
+
+    jobs = sweep.plan(context.args, own_options(context))
+    if executed is not None:
+        slides(sweep.ran(jobs, executed), out)
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            runs = [run for _, run in sweep.run(jobs, Path(scratch), typer.echo, timeout=timeout)]
+            slides([run.path for run in runs if run.ok], out)
+        if not all(run.ok for run in runs):
+            raise typer.Exit(1)
+    typer.echo(f"open {out / INDEX}")
+
+
+@app.command(context_settings=SWEEP, options_metavar=SWEEP_USAGE)
 def ci(
     context: typer.Context,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.", dir_okay=False)] = None,

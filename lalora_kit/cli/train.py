@@ -25,10 +25,19 @@ OWN_DATA = "Your own data"
 
 
 def option(default_of: str, text: str, panel: str) -> Any:
-    """An option whose default is the task's usual one, shown but not set, so that a resume can tell what was given."""
+    """An option whose default is the task's usual one, told but not set, so that a resume can tell what was given."""
     default, elsewhere = (getattr(settings_for(task), default_of) for task in (DEFAULT_TASK, ""))
-    shown = f"{default}" if default == elsewhere else f"{default} on {DEFAULT_TASK}, else {elsewhere}"
-    return typer.Option(help=text, show_default=default is not None and shown, rich_help_panel=panel)
+    if default is None:
+        return typer.Option(help=text, show_default=False, rich_help_panel=panel)
+    told = default_text(default)
+    if default != elsewhere:
+        told += f" on {DEFAULT_TASK}, else {default_text(elsewhere)}"
+    return typer.Option(help=f"{text} Default: {told}.", show_default=False, rich_help_panel=panel)
+
+
+def default_text(value: Any) -> str:
+    """A default as one would type it: 3, 1e-5, sgd."""
+    return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
 
 
 def own(text: str) -> Any:
@@ -38,10 +47,16 @@ def own(text: str) -> Any:
 
 @app.command()
 def train(
-    task: Annotated[str | None, typer.Option(help="See `lalora tasks`.", show_default=DEFAULT_TASK)] = None,
-    backbone: Annotated[str | None, typer.Option(help="Of timm or transformers.", show_default="the task's")] = None,
+    task: Annotated[
+        str | None, typer.Option(help=f"See `lalora tasks`. Default: {DEFAULT_TASK}.", show_default=False)
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Of timm or transformers. Default: the task's.", show_default=False)
+    ] = None,
     preset: Annotated[str | None, typer.Option(help="The paper's settings: see `lalora presets`.")] = None,
-    method: Annotated[str | None, typer.Option(help="See `lalora methods`.", show_default="la-lora")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="See `lalora methods`. Default: la-lora.", show_default=False)
+    ] = None,
     images: Annotated[Path | None, own("A folder with a folder of images for each class.")] = None,
     csv: Annotated[Path | None, own("A CSV file, with --text and --label.")] = None,
     text: Annotated[str | None, own("Column of the text.")] = None,
@@ -56,38 +71,47 @@ def train(
     delta: Annotated[float | None, option("delta", "Target δ.", PRIVACY)] = None,
     clip_norm: Annotated[float | None, option("clip_norm", "L2 norm each sample is clipped to.", PRIVACY)] = None,
     clip_head_share: Annotated[
-        float | None, option("clip_head_share", "Share of C² that is the head's own; 0: one clip for both.", PRIVACY)
+        float | None, option("clip_head_share", "Share of C² that is the head's own; 0 is one clip for both.", PRIVACY)
     ] = None,
     sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
     batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
     clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,
     participation: Annotated[float | None, option("participation", "Share that joins a round.", FEDERATION)] = None,
-    dirichlet_beta: Annotated[float | None, option("dirichlet_beta", "Label skew; none: IID.", FEDERATION)] = None,
+    dirichlet_beta: Annotated[
+        float | None, option("dirichlet_beta", "Label skew. Default: none, IID.", FEDERATION)
+    ] = None,
     rounds: Annotated[int | None, option("rounds", "Federated rounds.", FEDERATION)] = None,
     local_steps: Annotated[int | None, option("local_steps", "Private steps a round.", FEDERATION)] = None,
     rank: Annotated[int | None, option("rank", "LoRA rank.", ADAPTER)] = None,
-    alpha: Annotated[float | None, option("alpha", "LoRA α; none: the rank.", ADAPTER)] = None,
+    alpha: Annotated[float | None, option("alpha", "LoRA α. Default: the rank.", ADAPTER)] = None,
     learning_rate: Annotated[float | None, option("learning_rate", "Of the factors.", ADAPTER)] = None,
     head_learning_rate: Annotated[float | None, option("head_learning_rate", "Of the head.", ADAPTER)] = None,
     optimizer: Annotated[str | None, option("optimizer", "sgd or adamw.", ADAPTER)] = None,
     weight_decay: Annotated[float | None, option("weight_decay", "Of active tensors.", ADAPTER)] = None,
     lr_decay: Annotated[float | None, option("lr_decay", "Factor on the rates, a round.", ADAPTER)] = None,
-    precondition: Annotated[float | None, option("precondition", "Damping of Theorem 2.", ADAPTER)] = None,
-    seed: Annotated[int | None, option("seed", "An integer: reproducible, not private.", MACHINE)] = None,
+    precondition: Annotated[
+        float | None, option("precondition", "Damping of Theorem 2. Default: none.", ADAPTER)
+    ] = None,
+    seed: Annotated[
+        int | None, option("seed", "An integer: reproducible, not private. Default: drawn by the system.", MACHINE)
+    ] = None,
     device: Annotated[str | None, option("device", "cpu, cuda, cuda:1, ...", MACHINE)] = None,
     precision: Annotated[str | None, option("precision", "fp32, or bf16 (frozen part).", MACHINE)] = None,
-    threads: Annotated[int | None, option("threads", "Torch's, on the CPU; none: by the backbone.", MACHINE)] = None,
-    max_samples: Annotated[int | None, option("max_samples", "Bound on memory.", MACHINE)] = None,
+    threads: Annotated[int | None, option("threads", "Torch's, on the CPU. Default: by the backbone.", MACHINE)] = None,
+    max_samples: Annotated[
+        int | None, option("max_samples", "Most in memory at once. Default: what fits.", MACHINE)
+    ] = None,
     evaluate_every: Annotated[
         int | None, option("evaluate_every", "Test each n-th round, and the last.", MACHINE)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a round, nothing else.")] = False,
     out: Annotated[Path | None, typer.Option(help="Keep ledger, records, state and adapter here.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this directory.")] = None,
+    page: cli_own.Page = None,
 ) -> None:
     """Fine-tune privately over clients, and print accuracy and the ε spent after each round."""
     given = {name: value for name, value in locals().items() if value is not None}
-    for name in ("as_json", "out", "resume", "no_standardise"):
+    for name in ("as_json", "out", "resume", "no_standardise", "page"):
         given.pop(name, None)
     if no_standardise:
         given["standardise"] = "no"  # as a source says it
@@ -95,7 +119,13 @@ def train(
         raise ValueError(
             f"--out {out} and --resume {resume} are both given; a resumed run stays where it is; drop --out"
         )
+    if page and resume is None and out is None:
+        raise ValueError("page=True is not possible: the page lies in the run's directory; give --out, or drop --page")
     run(given, as_json, out, resume)
+    if (directory := out or resume) is not None:
+        if not as_json:
+            typer.echo(f"kept in {directory}")
+        cli_own.tell_page(directory, page, as_json)
 
 
 def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | None) -> None:
@@ -155,8 +185,6 @@ def run(given: dict[str, Any], as_json: bool, out: Path | None, resume: Path | N
     for r in progress(rounds, settings, as_json):
         if not (out or resume):  # else it was told before its adapter was written
             show(r.to_json(), settings, as_json)
-    if not as_json and (out or resume):
-        typer.echo(f"kept in {out or resume}")
 
 
 def announce(unit: str, settings: Settings, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 RESULT_MIME = "application/vnd.lalora.result+json"
+QUESTION_MIME, ANSWER_MIME = "application/vnd.lalora.question+json", "application/vnd.lalora.answer+json"
 PAGE_WIDTH = 107  # characters of output that JupyterLab shows in a line, 1280 pixels wide, its file list open
 MODES = ("live", "headless")
 PREDICTIONS = Path("predictions.json")
@@ -169,12 +170,17 @@ def result(
     seen: Mapping[str, bool],
 ) -> None:
     """Display a notebook's one result: JSON that programs compare, and the sentence for people."""
-    from IPython.display import display
-
     record = {
         "notebook": notebook, "parameters": parameters, "result": sentence, "figures": figures, "seen": seen,
     }  # fmt: skip
-    display({RESULT_MIME: finite_or_null(record), "text/plain": fitted(sentence)}, raw=True)
+    leave(RESULT_MIME, record, fitted(sentence))
+
+
+def leave(mime: str, record: Mapping[str, Any], text: str) -> None:
+    """Leave a record in a notebook's output for programs to read (pages, slides), and its text for people."""
+    from IPython.display import display
+
+    display({mime: finite_or_null(dict(record)), "text/plain": text}, raw=True)
 
 
 def odds(epsilon: float, prior: float = 0.5) -> float:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lalora_kit.methods.filter import LONG_AXIS, binomial_smooth
+from lalora_kit.methods.hooks import About
 from lalora_kit.methods.la_lora import alternate
 from lalora_kit.methods.method import Method
 
@@ -44,6 +45,6 @@ def permuted_smooth(gradient: Tensor, factor: str) -> Tensor:
 
 LA_LORA_PERMUTED = Method(
     "la-lora-permuted", "control of arXiv 2602.19926: filter over shuffled channels", alternate, permuted_smooth,
-    least_local_steps=2,
+    least_local_steps=2, about=About("la-lora with channels shuffled before its smoothing"),
 )  # fmt: skip
 CONTROLS: dict[str, Method] = {method.name: method for method in (LA_LORA_PERMUTED,)}

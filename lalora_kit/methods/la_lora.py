@@ -6,6 +6,7 @@ B goes first: while B is zero the gradient of A is zero, so an A-first step woul
 from __future__ import annotations
 
 from lalora_kit.methods.filter import binomial_smooth
+from lalora_kit.methods.hooks import About
 from lalora_kit.methods.method import A, B, Method
 
 
@@ -14,7 +15,11 @@ def alternate(round: int, step: int) -> frozenset[str]:
     return B if step % 2 == 1 else A
 
 
-LA_LORA = Method("la-lora", "arXiv 2602.19926, ICLR 2026", alternate, binomial_smooth, least_local_steps=2)
+LA_LORA = Method(
+    "la-lora", "arXiv 2602.19926, ICLR 2026", alternate, binomial_smooth, least_local_steps=2,
+    about=About("trains B and A in turn, step by step, and smooths each noised gradient"),
+)  # fmt: skip
 LA_LORA_NOFILTER = Method(
-    "la-lora-nofilter", "ablation of arXiv 2602.19926: alternation only", alternate, least_local_steps=2
-)
+    "la-lora-nofilter", "ablation of arXiv 2602.19926: alternation only", alternate, least_local_steps=2,
+    about=About("la-lora without smoothing: B and A in turn, step by step"),
+)  # fmt: skip

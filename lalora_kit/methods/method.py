@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, average
+from lalora_kit.methods.hooks import About
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.online import first_line
 
@@ -43,6 +44,7 @@ class Method:
         smooth: `(noised gradient (clients, ...), "A" or "B") -> same shape`; linear, never sees raw data.
         aggregate: `(broadcast, clients, weights, trained) -> Adapter`; must not change its inputs.
         least_local_steps: below this some factor would never train.
+        about: what it does, in words; no part of what it is.
         source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
     """
 
@@ -52,6 +54,7 @@ class Method:
     smooth: Smooth = unchanged
     aggregate: Aggregate = average
     least_local_steps: int = 1
+    about: About = field(default=About(), compare=False, repr=False)
     source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def trained_in(self, round: int, local_steps: int) -> frozenset[str]:

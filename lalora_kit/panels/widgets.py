@@ -71,7 +71,8 @@ def predict(question: str, options: Sequence[str], default: str, *, mode: str = 
     if default not in options:
         raise ValueError(f"default={default!r} is not an option of {question!r}; choose one of {list(options)}")
     if lesson.mode(mode) == "headless":
-        print(f"Predict: {question}\n  {'  |  '.join(options)}\nNobody to ask here; the default choice is: {default}")
+        told = f"Predict: {question}\n  {'  |  '.join(options)}\nNobody to ask here; the default choice is: {default}"
+        lesson.leave(lesson.QUESTION_MIME, {"question": question, "options": list(options)}, told)
         return lesson.Prediction(question, options, default, asked=False)
     prediction = lesson.Prediction(question, options, None, asked=True)
     buttons = W.ToggleButtons(options=list(options), value=None, style={"button_width": "auto"})
@@ -88,7 +89,7 @@ def reveal(prediction: lesson.Prediction, answer: str) -> None:
     """Show what came out beside what was predicted; live, the line follows a choice made later."""
     prediction.answer = answer
     if not prediction.asked:
-        print(prediction.verdict())
+        lesson.leave(lesson.ANSWER_MIME, {"question": prediction.question, "answer": answer}, prediction.verdict())
         return
     line = W.HTML()
 

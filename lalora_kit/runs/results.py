@@ -152,8 +152,7 @@ def scores(labels: Tensor, guesses: Tensor, classes: int, which: Tensor | None =
 def text(found: Results) -> str:
     """Two tables: sites, and classes."""
     lines = [
-        f"{found.task}: {found.method} after round {found.round}; {found.overall.samples} test samples, which are not "
-        f"protected; a guess has a balanced accuracy of {1 / len(found.classes):.3f}",
+        headline(found),
         *table("site", found.sites, found.held, found.epsilons, f"{found.unit}s"),
         row("all", found.overall),
     ]
@@ -162,8 +161,21 @@ def text(found: Results) -> str:
     lines += [
         f"{name:<{width}}  {shown(value)}" for name, value in zip(found.classes, found.overall.recalls, strict=True)
     ]
+    return "\n".join([*lines, *spent(found)])
+
+
+def headline(found: Results) -> str:
+    """What was run and tested, and what a guess would get."""
+    return (
+        f"{found.task}: {found.method} after round {found.round}; {found.overall.samples} test samples, which are not "
+        f"protected; a guess has a balanced accuracy of {1 / len(found.classes):.3f}"
+    )
+
+
+def spent(found: Results) -> list[str]:
+    """What the directory has spent, in a line or two."""
     told = f"ε of everything released from this directory: {shown(found.epsilon)} at δ = {found.delta:g}"
-    return "\n".join([*lines, told, *filter(None, [found.without_noise])])
+    return [told, *filter(None, [found.without_noise])]
 
 
 def table(

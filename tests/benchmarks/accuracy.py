@@ -1,4 +1,4 @@
-"""Accuracy of the methods and of `head-only` on `digits`, each at its best rates: the table of the README.
+"""Accuracy of the methods and of `head-only` on `digits`, each at its best rates: the table of RESULTS.md.
 
     python -m tests.benchmarks.accuracy
     python -m tests.benchmarks.accuracy --epsilon 3 --methods la-lora dp-lora head-only

@@ -1,4 +1,4 @@
-"""What a private step costs on one CUDA card, in at most 6 minutes and without network: the table of README.
+"""What a private step costs on one CUDA card, in at most 6 minutes and without network: the table of RESULTS.md.
 
     python -m tests.benchmarks.gpu            # on a machine with a card
     python -m tests.benchmarks.gpu --small    # the small form, about a minute on a CPU: that the script works

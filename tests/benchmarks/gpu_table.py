@@ -1,4 +1,4 @@
-"""Rows of `tests.benchmarks.gpu` in words: a line as each is measured, the table for README, and the verdicts."""
+"""Rows of `tests.benchmarks.gpu` in words: a line as each is measured, the table for RESULTS.md, and the verdicts."""
 
 from __future__ import annotations
 

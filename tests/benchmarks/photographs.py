@@ -67,7 +67,7 @@ def margins(done: Done, epsilon: str = "3") -> dict[str, Any]:
 
 
 def rows(done: Done, epsilon: str = "3") -> list[str]:
-    """README's table in Markdown: accuracy with the rates, and each adapter's points over each baseline."""
+    """The table of RESULTS.md in Markdown: accuracy with the rates, and each adapter's points over each baseline."""
     table = []
     for name in (*ADAPTERS, *STUDY.against):
         row: Row = (name, epsilon, STUDY.usual.clients)

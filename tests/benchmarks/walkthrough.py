@@ -1,12 +1,13 @@
-"""The seconds of README's table of notebooks, quiet and beside a busy process on each core, in one run.
+"""The seconds of the table of notebooks in RESULTS.md, quiet and beside a busy process on each core, in one run.
 
     python -m tests.benchmarks.walkthrough                # all nine; nothing else may run meanwhile
-    python -m tests.benchmarks.walkthrough --write        # and put the figures into README.md and the paper
+    python -m tests.benchmarks.walkthrough --write        # and put the figures into RESULTS.md and the paper
     python -m tests.benchmarks.walkthrough 05 --out DIR   # some of them
 
 Each notebook runs as `lalora walkthrough` runs it, first quiet, then busy, and is kept as a line of `seconds.jsonl` in
-`--out`; a second call goes on where the first stopped. `table.md` beside it holds what README needs. A line says what
-load the machine had when the notebook began, so that a figure that was not taken quiet can be told from one that was.
+`--out`; a second call goes on where the first stopped. `table.md` beside it holds what RESULTS.md needs. A line says
+what load the machine had when the notebook began, so that a figure that was not taken quiet can be told from one that
+was.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from lalora_kit.book.sweep import choose
 
 WAYS = ("quiet", "busy")
 ROOT = Path(__file__).resolve().parents[2]
-README, PAPER = ROOT / "README.md", ROOT / "paper" / "paper.md"
+RESULTS, PAPER = ROOT / "notebooks" / "RESULTS.md", ROOT / "paper" / "paper.md"
 
 
 @contextlib.contextmanager
@@ -63,7 +64,7 @@ def missing(notebooks: Sequence[Path], lines: Sequence[dict[str, Any]]) -> list[
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """A row a notebook for README, the sums of those with both figures, and the machines; as markdown."""
+    """A row a notebook for RESULTS.md, the sums of those with both figures, and the machines; as markdown."""
     seconds = {(line["notebook"], line["way"]): line["seconds"] for line in lines}
     names = sorted({line["notebook"] for line in lines})
     both = [name for name in names if all((name, way) in seconds for way in WAYS)]
@@ -81,7 +82,7 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def about(lines: Sequence[dict[str, Any]]) -> str:
-    """The sentence of README that states the load and the machine of all figures.
+    """The sentence of RESULTS.md that states the load and the machine of all figures.
 
     Raises:
         ValueError: if they are of several machines, and would not compare.
@@ -99,11 +100,11 @@ def about(lines: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def in_readme(text: str, lines: Sequence[dict[str, Any]]) -> str:
-    """README with the figures in the last two columns of the notebooks' table, and the sentence below it."""
+def in_results(text: str, lines: Sequence[dict[str, Any]]) -> str:
+    """RESULTS.md with the figures in the last two columns of the notebooks' table, and the sentence below it."""
     for name, found in by_notebook(lines).items():
         cells = "".join(f" {found[way]:.0f} |" for way in WAYS)
-        text = replaced(text, rf"\| \[[^\]]*\]\(notebooks/{re.escape(name)}\.ipynb\) \|.*\|", 2, cells)
+        text = replaced(text, rf"\| \[[^\]]*\]\({re.escape(name)}\.ipynb\) \|", 2, cells)
     below = r"(<!-- seconds -->\n).*?(\n<!-- /seconds -->)"
     return re.sub(below, lambda match: f"{match[1]}{about(lines)}{match[2]}", text, flags=re.DOTALL)
 
@@ -137,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="numbers or names; all by default")
     parser.add_argument("--out", type=Path, default=Path("build/walkthrough-seconds"))
-    parser.add_argument("--write", action="store_true", help="put the figures into README.md and the paper")
+    parser.add_argument("--write", action="store_true", help="put the figures into RESULTS.md and the paper")
     given = parser.parse_args()
     kept = make_folder(given.out) / "seconds.jsonl"
     notebooks = choose(given.notebooks)
@@ -147,7 +148,7 @@ def main() -> None:
     write_atomically(given.out / "table.md", written)
     print(written)
     if given.write:
-        for place, fill in ((README, in_readme), (PAPER, in_paper)):
+        for place, fill in ((RESULTS, in_results), (PAPER, in_paper)):
             place.write_text(fill(place.read_text("utf-8"), read_lines(kept)), "utf-8")
 
 

@@ -106,8 +106,8 @@ def test_a_sweep_keeps_what_each_job_took_and_says_when_it_starts(tmp_path, monk
     assert list(json.loads((tmp_path / FILE).read_text())) == ['mine {"rank": 8}']
 
 
-def test_the_benchmark_fills_the_tables_of_readme_and_paper_and_nothing_else():
-    from tests.benchmarks.walkthrough import PAPER, README, WAYS, in_paper, in_readme, missing
+def test_the_benchmark_fills_the_tables_of_results_and_paper_and_nothing_else():
+    from tests.benchmarks.walkthrough import PAPER, RESULTS, WAYS, in_paper, in_results, missing
 
     names = [path.stem for path in sweep.choose([])]
     machine = {"machine": "M, 2 cores", "cores": 2, "torch": "9.9", "load_before": 0.1}
@@ -116,15 +116,15 @@ def test_the_benchmark_fills_the_tables_of_readme_and_paper_and_nothing_else():
         for number, name in enumerate(names)
         for way in WAYS
     ]
-    text = README.read_text("utf-8")
-    made = in_readme(text, lines)
+    text = RESULTS.read_text("utf-8")
+    made = in_results(text, lines)
     rows = [line for line in made.splitlines() if line.startswith("| [0")]
     assert [row.rsplit("|", 3)[1:3] for row in rows] == [[f" {100 + n} ", f" {150 + n} "] for n in range(len(names))]
-    assert "M, 2 cores" in made and in_readme(made, lines) == made
+    assert "M, 2 cores" in made and in_results(made, lines) == made
     changed = [one for one, other in zip(text.splitlines(), made.splitlines(), strict=False) if one != other]
     assert all(line.startswith(("| [0", "Seconds")) for line in changed[: len(names) + 1])
     with pytest.raises(ValueError, match="2 machines"):
-        in_readme(text, [{**lines[0], "machine": "N"}, *lines[1:]])
+        in_results(text, [{**lines[0], "machine": "N"}, *lines[1:]])
     assert missing(sweep.choose(["05"]), lines) == [] and len(missing(sweep.choose(["05"]), lines[:1])) == 2
     paper = in_paper(PAPER.read_text("utf-8"), lines)
     rows = [line for line in paper.splitlines() if line.startswith("| 0")]

@@ -7,6 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from lalora_kit.cli import research as cli_research
+from lalora_kit.cli import trust
+from lalora_kit.privacy import noise_multiplier
+from lalora_kit.settings import Settings
 from lalora_kit.trial import beside, claim_runs, tables
 from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.designs import DIGITS
@@ -28,6 +31,27 @@ from tests.cli.test_cli import lalora
 )  # fmt: skip
 def test_several_values_in_one_go(given, read):
     assert cli_research.spread(given) == read
+
+
+def test_an_audit_takes_what_a_run_claims_and_says_why_its_delta_is_what_it_is(tmp_path):
+    run = {"task": "digits", "method": "rolora", "settings": Settings(epsilon=2.0, clip_head_share=0.5).to_json()}
+    (tmp_path / "settings.json").write_text(json.dumps(run))
+    nothing = dict.fromkeys(("method", "epsilon", "delta", "clip_head_share"))
+    usual = trust.claim(nothing, None)
+    assert usual == {"method": "la-lora", "epsilon": 3.0, "delta": 1e-3, "clip_head_share": 0.0}
+    assert trust.claim(nothing, tmp_path) == {
+        "method": "rolora", "epsilon": 2.0, "delta": 1e-5, "clip_head_share": 0.5,
+    }  # fmt: skip
+    assert trust.claim({**nothing, "delta": 1e-4}, None)["delta"] == 1e-4
+    with pytest.raises(ValueError, match="and delta are given together"):
+        trust.claim({**nothing, "delta": 1e-4}, tmp_path)
+    assert "training's usual 1e-5" in trust.about_delta(1e-3, None) and "of the run" in trust.about_delta(
+        1e-5, tmp_path
+    )
+
+
+def test_at_a_larger_delta_the_same_epsilon_asks_for_less_noise():
+    assert noise_multiplier(3.0, 1e-3, 1.0, 4) < noise_multiplier(3.0, 1e-5, 1.0, 4)
 
 
 def test_reported_seeds_chose_no_rate():

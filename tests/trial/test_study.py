@@ -1,4 +1,4 @@
-"""How the accuracy tables choose their rates, on made-up runs; and that the kept runs still make the README's table."""
+"""How the accuracy tables choose rates, on made-up runs; and that kept runs still make the tables of RESULTS.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks import accuracy, language
 from tests.benchmarks.study import HEAD_ONLY, METHOD_NAMES, REPORTED_SEEDS, Study
 from tests.fakes import free_runs
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+RESULTS = (Path(__file__).parents[2] / "notebooks/RESULTS.md").read_text(encoding="utf-8")
 GRIDS = {"inf": (1.0, 2.0, 4.0), "3": (0.5, 1.0, 2.0)}
 
 
@@ -68,14 +68,14 @@ def test_seeds_that_chose_are_refused(seeds, monkeypatch, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("kept", [accuracy.STUDY, language.STUDY], ids=lambda kept: kept.task)
-def test_the_readmes_table_is_what_the_kept_runs_say(kept):
+def test_the_table_of_results_is_what_the_kept_runs_say(kept):
     done = curves(kept.results)
     told = kept.report(list(kept.rates), list(METHOD_NAMES), REPORTED_SEEDS, done)
     lines = [line.replace(f" less {HEAD_ONLY} |", " |") for line in told.splitlines() if line.startswith("| ")]
     assert len(lines) == 2 * len(METHOD_NAMES) + len(kept.shipped(list(kept.rates)))
-    assert [line for line in lines if line not in README] == []
+    assert [line for line in lines if line not in RESULTS] == []
     said = kept.beside(list(kept.rates), list(METHOD_NAMES), REPORTED_SEEDS, done)
-    assert said and [line for line in said if line not in " ".join(README.split())] == []
+    assert said and [line for line in said if line not in " ".join(RESULTS.split())] == []
 
 
 def test_a_linear_model_has_a_rate_of_its_own_and_a_gain_is_told_over_each_baseline(monkeypatch, tmp_path):
