@@ -23,6 +23,7 @@ from torch import Tensor
 from lalora_kit import privacy
 from lalora_kit.base.files import read_lines
 from lalora_kit.trial import grid
+from lalora_kit.trial.designs import DIGITS
 
 IMAGES = Path(__file__).resolve().parents[2] / "notebooks" / "images"
 MOVING, STILL = IMAGES / "upload.svg", IMAGES / "upload_still.svg"
@@ -51,9 +52,9 @@ def kept() -> dict[float, tuple[list[float], float]]:
     Raises:
         ValueError: if a run of the shipped grid is missing.
     """
-    lines, found = [line for line in read_lines(grid.FILE) if line.get("method") == METHOD], {}
+    lines, found = [line for line in read_lines(grid.file_of(DIGITS.task)) if line.get("method") == METHOD], {}
     for epsilon in EPSILONS:
-        wanted = [vars(grid.cell(METHOD, "epsilon", epsilon, seed)) for seed in grid.SEEDS]
+        wanted = [vars(grid.cell(METHOD, "epsilon", epsilon, seed, DIGITS)) for seed in DIGITS.drawn]
         runs = [line for line in lines if any(agrees(line, cell) for cell in wanted)]
         if len(runs) != len(wanted):
             raise ValueError(f"ε={epsilon:g}: {len(runs)} kept runs of {METHOD}; run `{grid.COMMAND}` first")
@@ -158,7 +159,8 @@ def motion() -> str:
 def picture(moves: bool) -> str:
     """The whole picture as SVG; one that does not move shows the last round."""
     runs, scans = kept(), torch.from_numpy(load_digits().images[:ROUNDS])
-    most, usual = math.ceil(10 * max(max(curve) for curve, _ in runs.values())) / 10, grid.cell(METHOD, "rank", RANK, 0)
+    most = math.ceil(10 * max(max(curve) for curve, _ in runs.values())) / 10
+    usual = grid.cell(METHOD, "rank", RANK, 0, DIGITS)
     ends = ", ".join(f"{100 * c[-1]:.0f} % at ε = {'∞' if math.isinf(e) else f'{e:g}'}" for e, (c, _) in runs.items())
     parts: Iterable[str] = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" role="img" aria-labelledby="t d">',
@@ -174,8 +176,8 @@ def picture(moves: bool) -> str:
         *(column(at, epsilon, *run, most) for at, (epsilon, run) in enumerate(runs.items())),
         text(12, 432, f"Above: one digit in one step; {RANK} × 64 numbers of a LoRA factor, clipped to length 1.",
              "small"),
-        text(12, 450, f"Below: {METHOD} on {grid.TASK}, {usual.clients} clients, rank {usual.rank}, mean of "
-             f"{len(grid.SEEDS)} seeds, known: reproducible, not private.", "small"),
+        text(12, 450, f"Below: {METHOD} on {DIGITS.task}, {usual.clients} clients, rank {usual.rank}, mean of "
+             f"{len(DIGITS.drawn)} seeds, known: reproducible, not private.", "small"),
         "</svg>\n",
     ]  # fmt: skip
     return "\n".join(parts)
