@@ -92,9 +92,10 @@ def of_outputs(outputs: Iterable[Mapping[str, Any]], section: str) -> Iterator[N
             yield said(f"It came out: {data[ANSWER_MIME]['answer']}.", "fragment", "answer")
     for data in shown:
         if PLOTLY_MIME in data:
-            title = re.sub(r"<[^>]+>", " ", html.unescape(title_in(data[PLOTLY_MIME])))
-            yield said(f"###### {section}\n\n## {title}", "slide")
-            yield drawn({PLOTLY_MIME: data[PLOTLY_MIME]}, title)
+            first, *rest = re.split(r"<br ?/?>", title_in(data[PLOTLY_MIME]))
+            title = plain(first)
+            yield said(f"###### {section}\n\n## {title}\n\n{plain(' '.join(rest))}", "slide")
+            yield drawn({PLOTLY_MIME: data[PLOTLY_MIME]}, html.unescape(title))
         elif SVG in data or "<svg" in data.get("text/html", ""):
             yield said(f"###### {section}", "slide")
             yield drawn({name: data[name] for name in (SVG, "text/html") if name in data}, section)
@@ -106,6 +107,11 @@ def title_in(figure: Mapping[str, Any]) -> str:
     """A plotly figure's title."""
     title = figure.get("layout", {}).get("title", {})
     return str(title.get("text", "")) if isinstance(title, Mapping) else str(title)
+
+
+def plain(text: str) -> str:
+    """Words without plotly's tags, for Markdown."""
+    return html.unescape(re.sub(r"</?\w[^>]*>", " ", text)).replace("<", "&lt;")
 
 
 def said(source: str, slide: str, name: str = "prose") -> NotebookNode:

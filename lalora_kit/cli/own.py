@@ -43,9 +43,11 @@ def plan(
     unit: Annotated[str, typer.Option(help="What ε protects and sizes count: sample, patient, ...")] = "sample",
     epsilon: Annotated[float, typer.Option(help="Target ε of the whole run.")] = 3.0,
     delta: Annotated[float, typer.Option(help="Target δ.")] = 1e-5,
-    rounds: Annotated[int, typer.Option(help="Federated rounds; every site joins each.")] = 10,
-    local_steps: Annotated[int, typer.Option(help="Private steps a round.")] = 4,
-    sample_rate: Annotated[float | None, typer.Option(help="Chance of a sample per step.", show_default="0.1")] = None,
+    rounds: Annotated[int, typer.Option(help="Rounds of the run; every site joins each.")] = 10,
+    local_steps: Annotated[int, typer.Option(help="Local steps a round.")] = 4,
+    sample_rate: Annotated[
+        float | None, typer.Option(help="Chance of a sample in a local step. Default: 0.1.", show_default=False)
+    ] = None,
     batch_size: Annotated[float | None, typer.Option(help="Expected batch, instead of a rate.")] = None,
     clip_norm: Annotated[float, typer.Option(help="L2 norm each sample is clipped to.")] = 1.0,
     rank: Annotated[int, typer.Option(help="LoRA rank.")] = 4,

@@ -73,22 +73,22 @@ def train(
     clip_head_share: Annotated[
         float | None, option("clip_head_share", "Share of C² that is the head's own; 0 is one clip for both.", PRIVACY)
     ] = None,
-    sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample per step.", PRIVACY)] = None,
+    sample_rate: Annotated[float | None, option("sample_rate", "Chance of a sample in a local step.", PRIVACY)] = None,
     batch_size: Annotated[float | None, option("batch_size", "Expected batch, instead of a rate.", PRIVACY)] = None,
     clients: Annotated[int | None, option("clients", "Number of clients.", FEDERATION)] = None,
     participation: Annotated[float | None, option("participation", "Share that joins a round.", FEDERATION)] = None,
     dirichlet_beta: Annotated[
         float | None, option("dirichlet_beta", "Label skew. Default: none, IID.", FEDERATION)
     ] = None,
-    rounds: Annotated[int | None, option("rounds", "Federated rounds.", FEDERATION)] = None,
-    local_steps: Annotated[int | None, option("local_steps", "Private steps a round.", FEDERATION)] = None,
+    rounds: Annotated[int | None, option("rounds", "Rounds of the run.", FEDERATION)] = None,
+    local_steps: Annotated[int | None, option("local_steps", "Local steps a round.", FEDERATION)] = None,
     rank: Annotated[int | None, option("rank", "LoRA rank.", ADAPTER)] = None,
     alpha: Annotated[float | None, option("alpha", "LoRA α. Default: the rank.", ADAPTER)] = None,
-    learning_rate: Annotated[float | None, option("learning_rate", "Of the factors.", ADAPTER)] = None,
-    head_learning_rate: Annotated[float | None, option("head_learning_rate", "Of the head.", ADAPTER)] = None,
+    learning_rate: Annotated[float | None, option("learning_rate", "The adapter's rate.", ADAPTER)] = None,
+    head_learning_rate: Annotated[float | None, option("head_learning_rate", "The head's rate.", ADAPTER)] = None,
     optimizer: Annotated[str | None, option("optimizer", "sgd or adamw.", ADAPTER)] = None,
     weight_decay: Annotated[float | None, option("weight_decay", "Of active tensors.", ADAPTER)] = None,
-    lr_decay: Annotated[float | None, option("lr_decay", "Factor on the rates, a round.", ADAPTER)] = None,
+    lr_decay: Annotated[float | None, option("lr_decay", "Factor on both rates, each round.", ADAPTER)] = None,
     precondition: Annotated[
         float | None, option("precondition", "Damping of Theorem 2. Default: none.", ADAPTER)
     ] = None,

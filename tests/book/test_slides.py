@@ -15,7 +15,10 @@ from lalora_kit.book.sweep import Job, ran
 from lalora_kit.lessons import lesson
 from lalora_kit.panels import widgets
 
-FIGURE = {"data": [{"x": [1], "y": [2]}], "layout": {"title": {"text": "Noise </script> wins"}, "width": 500}}
+FIGURE = {
+    "data": [{"x": [1], "y": [2]}],
+    "layout": {"title": {"text": "Noise </script> wins<br><sub>with a < b</sub>"}, "width": 500},
+}
 QUESTION = {"question": "How much < half?", "options": ["little", "much"]}
 
 
@@ -51,7 +54,8 @@ def test_a_deck_shows_the_question_then_the_answer_then_the_picture(executed, tm
     assert "A line." in title and "It came to this." in result and "<svg" in drawing
     shown, fragment = question.split('<div class="fragment">')
     assert "How much &lt; half?" in shown and "little" in shown and "It came out: much." in fragment
-    assert "It came out" not in picture and "Noise" in picture
+    assert "It came out" not in picture and re.search(r"<h2[^>]*>Noise +wins</h2>", picture)
+    assert "with a &lt; b" in picture
     drawn = json.loads(re.search(r'<script type="application/json">(.*?)</script>', picture, re.DOTALL)[1])
     assert drawn["data"] == FIGURE["data"]
     assert not any(word in body for word in ("secret", "wall of numbers", "Prose that no slide holds"))

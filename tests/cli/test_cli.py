@@ -75,6 +75,7 @@ REFUSALS = {
     "not a number": (["--rank", "four"], "'--rank'"),
     "unknown option": (["--epsilonn", "3"], "--epsilonn"),
     "no run to resume": (["--resume", "nowhere"], "nowhere holds no run"),
+    "a page of nothing that is kept": (["--page"], "give --out, or drop --page"),
     "no such device": (["--device", "abacus"], "device='abacus'"),
 }
 
