@@ -112,10 +112,10 @@ class Terms:
         values = parse_object(text, "the terms", REMEDY)
         if values.keys() != FIELDS:
             raise ValueError(f"the terms' names differ from this kit's: {sorted(values.keys() ^ FIELDS)}; {REMEDY}")
-        method, sites, about = values["method"], values["sites"], values["about"]
-        if not isinstance(method, str) or method not in METHODS:  # a file of one's own is code, and no code travels
+        named, sites, about = values["method"], values["sites"], values["about"]
+        if not isinstance(named, str) or named not in METHODS:  # a file of one's own is code, and no code travels
             raise ValueError(
-                f"the terms' method {method!r:.60} is none of this kit's; {near(str(method)[:60], METHODS)}"
+                f"the terms' method {named!r:.60} is none of this kit's; {near(str(named)[:60], METHODS)}"
                 f"a federation uses one of {', '.join(sorted(METHODS))}"
             )
         if not isinstance(sites, list) or not is_names(about):
@@ -127,7 +127,7 @@ class Terms:
             raise ValueError(f"the terms' key is no 32 hexadecimal digits; {REMEDY}") from error
         given = Settings.from_json(values["settings"])
         return cls(
-            values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[method], key, about
+            values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[named], key, about
         )
 
 
