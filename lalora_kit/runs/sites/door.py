@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_LINE = 2**20  # bytes; terms are a quarter of it at most
 MOST_PATH = 100  # bytes of a socket's path, of which the system allows 107
-PATIENCE = 60.0  # seconds that a connection may be silent while it sends
+PATIENCE = 20.0  # seconds that a connection may be silent while it sends
 AT_ONCE = 8  # connections; more wait
 HIDDEN = "the site could not answer; the reason stands in its own log alone"
 
@@ -75,9 +75,12 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 class Door(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Listens at `path`; its folder is made so that `group`, or the owner alone, may enter it."""
+    """Listens at `path`; its folder is made so that `group`, or the owner alone, may enter it.
 
-    daemon_threads = True
+    Closing waits for requests that are being answered: a round that was charged is kept too.
+    """
+
+    daemon_threads = False
 
     def __init__(self, site: Site, path: Path, group: str | None = None) -> None:
         if len(os.fsencode(path)) > MOST_PATH:
