@@ -194,10 +194,14 @@ def test_terms_that_would_not_protect_are_refused(tmp_path):
         ({"method": "/tmp/mine.py:METHOD"}, "none of this kit's"),
         ({"method": "la_lora"}, "did you mean 'la-lora'"),
         ({"sites": ["a", "b", "c", "d"]}, "north is none of the terms' sites"),
-        ({"about": {**given["about"], "backbone": "0" * 16}}, "the federation's backbone is 0000"),
-        ({"about": {**given["about"], "classes": '["x"]'}}, "name the same classes"),
+        (
+            {"about": {**given["about"], "backbone": "0" * 16}},
+            "another model or other classes",
+        ),
+        ({"about": {**given["about"], "classes": '["x"]'}}, "another model or other classes"),
         ({"key": "00"}, "no 32 hexadecimal digits"),
         ({"quorum": 5}, "quorum"),
+        ({"title": "\x1b[2J"}, "printable"),
         ({"more": 1}, "names differ"),
     ):
         with pytest.raises(Refused, match=said):
@@ -533,3 +537,19 @@ def test_a_site_on_another_machine_gets_fresh_noise_and_is_charged(tmp_path, mon
     for t in (2, 3):
         there.answer(TEXT, 0, t, demand)
     assert there.spent() <= 3.0
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [{"size": "9"}, {"size": 0}, {"rate": 2}, {"rate": None}, {"sigma": 0}, {"sigma": "1"}, {"others": 1}, {"terms": 3},
+     {"epsilon": "x"}, {"site": None}],
+)  # fmt: skip
+def test_a_hello_that_is_none_does_not_begin_a_run(turn, tmp_path):
+    class Lying(Near):
+        def hello(self, terms: Terms, wait: bool) -> dict:
+            found = super().hello(terms, wait)
+            return {**found, "south": {**found["south"], **turn}}
+
+    with pytest.raises(ValueError, match="site south has not agreed to the terms"):
+        serve(TASK, TERMS, tmp_path / "server", Lying(sites_in(tmp_path, TASK)))
+    assert not (tmp_path / "server/ledger.jsonl").exists() and not (tmp_path / "server/settings.json").exists()

@@ -54,9 +54,9 @@ class Terms:
     about: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        plain = all(isinstance(name, str) and 0 < len(name) <= 60 and name.isprintable() for name in self.sites)
-        require("title", self.title, isinstance(self.title, str) and 0 < len(self.title) <= 60, "it names the "
-                "federation in 1 to 60 letters", "give another title")  # fmt: skip
+        plain = all(map(is_plain, self.sites))
+        require("title", self.title, is_plain(self.title), "it names the federation in 1 to 60 printable letters",
+                "give another title")  # fmt: skip
         require("sites", self.sites, plain and len(set(self.sites)) == len(self.sites) > 0, "each site has a name of "
                 "its own, of 1 to 60 printable letters", "name each site once")  # fmt: skip
         require("clients", self.settings.clients, self.settings.clients == len(self.sites),
@@ -129,6 +129,11 @@ class Terms:
         return cls(
             values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[named], key, about
         )
+
+
+def is_plain(name: Any) -> bool:
+    """A short text that a terminal only shows."""
+    return isinstance(name, str) and 0 < len(name) <= 60 and name.isprintable()
 
 
 def is_names(value: Any) -> bool:
