@@ -92,7 +92,7 @@ class Elsewhere:
 
 def elsewhere(plan: Plan, client: int, rows: list[Any]) -> list[Release]:
     """Releases of other runs, a row `(rate, σ, steps)` a kind; told again, only what is new counts."""
-    found = []
+    found: list[Release] = []
     for rate, sigma, steps in rows:
         if not (0 < rate <= 1 and 0 <= sigma < 1e300 and type(steps) is int and 0 < steps + len(found) <= MOST_STEPS):
             raise ValueError(f"a site tells of releases {rate!r:.40}, {sigma!r:.40}, {steps!r:.40}, which cannot be")
