@@ -194,10 +194,14 @@ def test_terms_that_would_not_protect_are_refused(tmp_path):
         ({"method": "/tmp/mine.py:METHOD"}, "none of this kit's"),
         ({"method": "la_lora"}, "did you mean 'la-lora'"),
         ({"sites": ["a", "b", "c", "d"]}, "north is none of the terms' sites"),
-        ({"about": {**given["about"], "backbone": "0" * 16}}, "the federation's backbone is 0000"),
-        ({"about": {**given["about"], "classes": '["x"]'}}, "name the same classes"),
+        (
+            {"about": {**given["about"], "backbone": "0" * 16}},
+            "another model or other classes",
+        ),
+        ({"about": {**given["about"], "classes": '["x"]'}}, "another model or other classes"),
         ({"key": "00"}, "no 32 hexadecimal digits"),
         ({"quorum": 5}, "quorum"),
+        ({"title": "\x1b[2J"}, "printable"),
         ({"more": 1}, "names differ"),
     ):
         with pytest.raises(Refused, match=said):
@@ -482,3 +486,70 @@ def test_a_hostile_app_under_the_relays_user_reads_nothing_and_can_ask_like_any_
         site.close()
     finally:
         shutil.rmtree(home)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_site_that_is_not_root_gives_its_door_to_a_group_that_it_is_not_in():
+    if os.geteuid() != 0:
+        pytest.skip("not root: two real accounts could not be tried")
+    owner, group = pwd.getpwnam("daemon"), grp.getgrgid(pwd.getpwnam("nobody").pw_gid)
+    home = Path("/tmp") / f"lalora-door-{os.getpid()}"
+    home.mkdir(mode=0o755)
+    made, mine = home / "made", home / "mine"
+    try:
+        made.mkdir()
+        os.chown(made, owner.pw_uid, group.gr_gid)
+        made.chmod(0o2750)
+        mine.mkdir()
+        os.chown(mine, owner.pw_uid, owner.pw_gid)
+
+        def live() -> None:
+            os.setgroups([])
+            os.setgid(owner.pw_gid)
+            os.setuid(owner.pw_uid)
+            with Door(None, made / "socket", group.gr_name):  # type: ignore[arg-type]
+                found = (made / "socket").stat()
+                assert (found.st_gid, found.st_mode & 0o777) == (group.gr_gid, 0o660)
+            with pytest.raises(ValueError, match=r"install -d -o .* -m 2750"):
+                Door(None, mine / "socket", group.gr_name)  # type: ignore[arg-type]
+
+        assert in_a_fork(live) == 0
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_site_on_another_machine_gets_fresh_noise_and_is_charged(tmp_path, monkeypatch):
+    """What was charged and not kept is another release there: with the same noise, the two would tell rounding."""
+    site = north(tmp_path)
+    demand = demand_of(site)
+    monkeypatch.setattr(Side, "local_round", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        site.answer(TEXT, 0, 1, demand)
+    site.close()
+    monkeypatch.undo()
+    shutil.copytree(tmp_path / "north", tmp_path / "same/north")
+    here = north(tmp_path / "same").answer(TEXT, 0, 1, demand)
+    monkeypatch.setattr("lalora_kit.plan.machine_of", lambda *given: {"device": "another"})
+    there = north(tmp_path)
+    reply = there.answer(TEXT, 0, 1, demand)
+    assert lines(tmp_path / "same") == 2 and lines(tmp_path) == 4 and reply != here
+    for t in (2, 3):
+        there.answer(TEXT, 0, t, demand)
+    assert there.spent() <= 3.0
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [{"size": "9"}, {"size": 0}, {"rate": 2}, {"rate": None}, {"sigma": 0}, {"sigma": "1"}, {"others": 1}, {"terms": 3},
+     {"epsilon": "x"}, {"site": None}],
+)  # fmt: skip
+def test_a_hello_that_is_none_does_not_begin_a_run(turn, tmp_path):
+    class Lying(Near):
+        def hello(self, terms: Terms, wait: bool) -> dict:
+            found = super().hello(terms, wait)
+            return {**found, "south": {**found["south"], **turn}}
+
+    with pytest.raises(ValueError, match="site south has not agreed to the terms"):
+        serve(TASK, TERMS, tmp_path / "server", Lying(sites_in(tmp_path, TASK)))
+    assert not (tmp_path / "server/ledger.jsonl").exists() and not (tmp_path / "server/settings.json").exists()

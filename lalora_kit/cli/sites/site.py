@@ -82,7 +82,7 @@ def site_run(
             f"answering {agreed.title} ({agreed.name}) alone: {agreed.method.name}, ε {s.epsilon:g} at δ {s.delta:g}, "
             f"{s.rounds} rounds of {s.local_steps} steps, sites {', '.join(agreed.sites)}"
         )
-    found = made.open_site(directory, told=lambda line: typer.echo(line))
+    found = made.open_site(directory, told=lambda line: typer.echo(plain(line)))
     socket = made.door_of(directory) / "socket"
     node = None
     signal.signal(signal.SIGTERM, lambda *given: sys.exit(0))  # so that the SuperNode ends with the site
@@ -102,6 +102,11 @@ def site_run(
         if node is not None:
             node.terminate()
             node.wait(20)
+
+
+def plain(line: str) -> str:
+    """What came over a network may hold what a terminal obeys; a backslash stands for it."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in line)
 
 
 def node_words(socket: Path, address: str, insecure: bool, certificate: Path | None, port: int) -> list[str]:

@@ -30,7 +30,7 @@ from lalora_kit.tasks.own.sources import OWN, load_source, placed
 
 FLOWER = "1.42"  # the minor version that is asked for; what is used of it moves fast
 INSTALL = "Flower is not installed: python -m pip install 'lalora-kit[flower]', in an environment of its own"
-TEMPLATES = Path(__file__).parent / "template"
+TEMPLATES = Path(__file__).parent / "templates"
 REMEDY = "write the app anew with `lalora serve app`"
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 

@@ -9,6 +9,8 @@ sentence, never the site.
 from __future__ import annotations
 
 import contextlib
+import getpass
+import grp
 import json
 import os
 import shutil
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 MOST_LINE = 2**20  # bytes; terms are a quarter of it at most
 MOST_PATH = 100  # bytes of a socket's path, of which the system allows 107
-PATIENCE = 60.0  # seconds that a connection may be silent while it sends
+PATIENCE = 20.0  # seconds that a connection may be silent while it sends
 AT_ONCE = 8  # connections; more wait
 HIDDEN = "the site could not answer; the reason stands in its own log alone"
 
@@ -73,14 +75,17 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 class Door(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Listens at `path`; its folder is made so that `group`, or the owner alone, may enter it."""
+    """Listens at `path`; its folder is made so that `group`, or the owner alone, may enter it.
 
-    daemon_threads = True
+    Closing waits for requests that are being answered: a round that was charged is kept too.
+    """
+
+    daemon_threads = False
 
     def __init__(self, site: Site, path: Path, group: str | None = None) -> None:
         if len(os.fsencode(path)) > MOST_PATH:
             raise ValueError(f"the socket {path} has a path of more than {MOST_PATH} bytes; name a shorter one")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         self.site, self.room = site, threading.BoundedSemaphore(AT_ONCE)
         before = os.umask(0o177)
@@ -88,11 +93,29 @@ class Door(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             super().__init__(str(path), Handler)
         finally:
             os.umask(before)
-        if group is not None:
-            shutil.chown(path.parent, group=group)
+        let_in(path.parent, group)
+        let_in(path, group)
+
+
+def let_in(path: Path, group: str | None) -> None:
+    """Open a folder or a file to its owner and to `group`, or to the owner alone; to nobody else.
+
+    Raises:
+        ValueError: if this user may not give things to the group; a folder made beforehand gives it what lies there.
+    """
+    folder = path.is_dir()
+    wanted = (0o700 if folder else 0o600) | (0 if group is None else 0o050 if folder else 0o060)
+    try:
+        if group is not None and path.stat().st_gid != grp.getgrnam(group).gr_gid:
             shutil.chown(path, group=group)
-            path.chmod(0o660)
-        path.parent.chmod(0o700 if group is None else 0o750)
+        if path.stat().st_mode & 0o777 != wanted:
+            path.chmod(wanted)
+    except (PermissionError, KeyError) as error:
+        door = path if folder else path.parent
+        raise ValueError(
+            f"{path} cannot be given to group {group} ({error}); let root make the folder: "
+            f"install -d -o {getpass.getuser()} -g {group} -m 2750 {door}"
+        ) from error
 
 
 def ask(path: Path | str, head: dict[str, Any], body: bytes = b"") -> tuple[dict[str, Any], bytes]:

@@ -16,7 +16,7 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from lalora_kit.runs.sites.app import read_server
-from lalora_kit.runs.sites.serving import Facts, Told, serve
+from lalora_kit.runs.sites.serving import Facts, Told, is_sound, serve
 from lalora_kit.runs.sites.terms import Terms
 
 LOOK, PAUSE, AGAIN = 2.0, 0.1, 3.0  # seconds between looks for new nodes, between pulls, before asking again
@@ -56,16 +56,16 @@ class OverFlower:
         for reply in self.grid.pull_messages(list(self.hellos)) if self.hellos else ():
             node = self.hellos.pop(reply.metadata.reply_to_message_id)
             said = told_in(reply)
-            name = said.get("site")
-            if name in terms.sites and self.node.get(name, node) == node:
+            name = str(said.get("site"))
+            if is_sound(said) and name in terms.sites and self.node.get(name, node) == node:
                 self.node[name], self.facts[name] = node, said
                 self.told(
                     f"{name} is there: {said['size']} units, σ {said['sigma']:.3f}, ε so far {said['epsilon']:.3f}"
                 )
             else:
-                why = f"{name!r:.60} is at another node" if name in self.node else said.get("refused", "no answer")
+                why = f"{name!r:.60} is at another node" if name in self.node else said.get("refused", said.get("away"))
                 self.greeted[node] = now - 28 * LOOK  # it may come up in a moment
-                self.told(f"node {node} has not agreed: {why}")
+                self.told(f"node {node} has not agreed: {str(why)[:300]!r}")
 
     def send(self, node: int, kind: str, asked: dict[str, Any], terms: Terms) -> str:
         """One message; its name."""
@@ -94,7 +94,9 @@ class OverFlower:
                     yield name, said["reply"]
                 else:
                     again[name] = time.monotonic() + AGAIN
-                    self.told(f"round {t}: {name} has not answered: {said.get('away', said.get('refused', '?'))}")
+                    self.told(
+                        f"round {t}: {name} has not answered: {str(said.get('away', said.get('refused')))[:300]!r}"
+                    )
                     open_ -= {name} if "refused" in said else set()
             time.sleep(PAUSE)
 

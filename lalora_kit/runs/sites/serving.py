@@ -31,7 +31,7 @@ from lalora_kit.runs.saved import load
 from lalora_kit.runs.sites.terms import Terms, about, check_about
 from lalora_kit.runs.sites.wire import pack, unpack
 from lalora_kit.runs.spent import open_account
-from lalora_kit.settings import Settings
+from lalora_kit.settings import MOST_STEPS, Settings
 from lalora_kit.tasks import Split, Task
 
 HELLO = "sites.json"
@@ -92,10 +92,10 @@ class Elsewhere:
 
 def elsewhere(plan: Plan, client: int, rows: list[Any]) -> list[Release]:
     """Releases of other runs, a row `(rate, σ, steps)` a kind; told again, only what is new counts."""
-    found = []
+    found: list[Release] = []
     for rate, sigma, steps in rows:
-        if not (0 < rate <= 1 and 0 <= sigma < 1e300 and type(steps) is int and 0 < steps <= 10**5):
-            raise ValueError(f"a site tells of releases {rate!r}, {sigma!r}, {steps!r}, which cannot be")
+        if not (0 < rate <= 1 and 0 <= sigma < 1e300 and type(steps) is int and 0 < steps + len(found) <= MOST_STEPS):
+            raise ValueError(f"a site tells of releases {rate!r:.40}, {sigma!r:.40}, {steps!r:.40}, which cannot be")
         found += [
             Release(client, 0, k, float(rate), float(sigma), plan.clip_norm, 1.0, f"elsewhere {rate} {sigma}",
                     plan.shard, plan.task, plan.unit)
@@ -174,16 +174,24 @@ def facts_of(directory: Path, terms: Terms, transport: Transport, resumed: bool)
     """What each site said when the run began, and what those say now that are there."""
     path = directory / HELLO
     known = read_object(path, "start the server in a new directory") if resumed and path.exists() else {}
-    known |= transport.hello(terms, wait=not known)
+    known |= {name: said for name, said in transport.hello(terms, wait=not known).items() if is_sound(said)}
     for name in terms.sites:
         facts = known.get(name)
-        if facts is None or facts.get("terms") != terms.name:
+        if facts is None or facts["terms"] != terms.name:
             raise ValueError(f"site {name} has not agreed to the terms {terms.name}; start it, and the server again")
-        size, rate, sigma = facts["size"], facts["rate"], facts["sigma"]
-        if not (type(size) is int and 0 < size < 10**9 and 0 < rate <= 1 and 0 < sigma < 1e300):
-            raise ValueError(f"site {name} tells size {size!r:.30}, rate {rate!r:.30}, σ {sigma!r:.30}: no such site")
     write_atomically(path, dumps(known))
     return known
+
+
+def is_sound(said: Any) -> bool:
+    """Whether what somebody says of a site has the form in which a site says it."""
+    if not isinstance(said, dict) or not isinstance(said.get("site"), str) or not isinstance(said.get("terms"), str):
+        return False
+    size, rows = said.get("size"), said.get("others")
+    numbers: list[Any] = [said.get(name) for name in ("rate", "sigma", "epsilon")]
+    if type(size) is not int or not all(type(one) in (int, float) and 0 <= one < 1e300 for one in numbers):
+        return False
+    return 0 < size < 10**8 and 0 < numbers[0] <= 1 and numbers[1] > 0 and isinstance(rows, list | tuple)
 
 
 def server_plan(task: Task, terms: Terms, sites: Mapping[str, Facts], state: RunState | None) -> Plan:

@@ -24,6 +24,7 @@ import torch
 
 from lalora_kit.base.checks import require
 from lalora_kit.base.files import dumps, read_object, write_atomically
+from lalora_kit.runs.sites.door import let_in
 from lalora_kit.runs.sites.places import Limit
 from lalora_kit.runs.sites.site import Site, Told
 from lalora_kit.runs.sites.terms import Terms
@@ -100,6 +101,7 @@ def init(directory: Path, setup: Setup) -> Task:
     directory.chmod(0o700)
     door = door_of(directory)
     door.mkdir(mode=0o700, exist_ok=True)
+    let_in(door, setup.group or None)
     make_key(door / "key", setup.group)
     write_atomically(directory / ABOUT, dumps(asdict(setup)), mode=0o600)
     return task
@@ -112,10 +114,7 @@ def make_key(path: Path, group: str) -> None:
     words = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "384", "-N", "", "-C", "", "-f", str(path)]
     subprocess.run(words, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     if group:
-        shutil.chown(path.parent, group=group)
-        path.parent.chmod(0o750)
-        shutil.chown(path, group=group)
-        path.chmod(0o640)
+        let_in(path, group)
 
 
 def group_id(name: str) -> int:

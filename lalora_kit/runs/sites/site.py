@@ -167,9 +167,15 @@ class Site:
                 raise ValueError(f"{self.name} answers terms {self.only} alone, and these are {terms.name}")
             if self.name not in terms.sites:
                 raise ValueError(f"{self.name} is none of the terms' sites ({', '.join(terms.sites):.200})")
-            check_about(terms, about(self.task, terms.method))
-        except ValueError as error:  # made of the terms and of public facts
+        except ValueError as error:  # made of the terms alone
             raise Refused(str(error)) from error
+        try:
+            check_about(terms, about(self.task, terms.method))
+        except ValueError as error:  # which classes there are here is no business of a stranger's
+            self.told(f"REFUSED: {error}")
+            raise Refused(
+                f"{self.name} has another model or other classes than the terms; its own log says which"
+            ) from error
         settings = self.limit.bounded(terms, self.device)
         home, known = federation(self.directory, terms)
         if not known:

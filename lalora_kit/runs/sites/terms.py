@@ -54,9 +54,9 @@ class Terms:
     about: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        plain = all(isinstance(name, str) and 0 < len(name) <= 60 and name.isprintable() for name in self.sites)
-        require("title", self.title, isinstance(self.title, str) and 0 < len(self.title) <= 60, "it names the "
-                "federation in 1 to 60 letters", "give another title")  # fmt: skip
+        plain = all(map(is_plain, self.sites))
+        require("title", self.title, is_plain(self.title), "it names the federation in 1 to 60 printable letters",
+                "give another title")  # fmt: skip
         require("sites", self.sites, plain and len(set(self.sites)) == len(self.sites) > 0, "each site has a name of "
                 "its own, of 1 to 60 printable letters", "name each site once")  # fmt: skip
         require("clients", self.settings.clients, self.settings.clients == len(self.sites),
@@ -112,10 +112,10 @@ class Terms:
         values = parse_object(text, "the terms", REMEDY)
         if values.keys() != FIELDS:
             raise ValueError(f"the terms' names differ from this kit's: {sorted(values.keys() ^ FIELDS)}; {REMEDY}")
-        method, sites, about = values["method"], values["sites"], values["about"]
-        if not isinstance(method, str) or method not in METHODS:  # a file of one's own is code, and no code travels
+        named, sites, about = values["method"], values["sites"], values["about"]
+        if not isinstance(named, str) or named not in METHODS:  # a file of one's own is code, and no code travels
             raise ValueError(
-                f"the terms' method {method!r:.60} is none of this kit's; {near(str(method)[:60], METHODS)}"
+                f"the terms' method {named!r:.60} is none of this kit's; {near(str(named)[:60], METHODS)}"
                 f"a federation uses one of {', '.join(sorted(METHODS))}"
             )
         if not isinstance(sites, list) or not is_names(about):
@@ -127,8 +127,13 @@ class Terms:
             raise ValueError(f"the terms' key is no 32 hexadecimal digits; {REMEDY}") from error
         given = Settings.from_json(values["settings"])
         return cls(
-            values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[method], key, about
+            values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[named], key, about
         )
+
+
+def is_plain(name: Any) -> bool:
+    """A short text that a terminal only shows."""
+    return isinstance(name, str) and 0 < len(name) <= 60 and name.isprintable()
 
 
 def is_names(value: Any) -> bool:
