@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lalora_kit import privacy
 from lalora_kit.base.files import read_lines
+from lalora_kit.lessons.lesson import odds
 from lalora_kit.trial import grid
 from lalora_kit.trial.designs import DIGITS
 
@@ -127,7 +128,7 @@ def column(at: int, epsilon: float, curve: Sequence[float], sigma: float, most: 
     """One ε: what is read, the belief that it allows, and the accuracy as it grows; `most` is at a plot's upper end."""
     middle = FIRST + STEP * (at + 1)
     name, said = ("no noise", "ε = ∞") if math.isinf(epsilon) else (f"ε = {epsilon:g}", f"noise σ = {sigma:.2g}")
-    belief = 100 * (1.0 if math.isinf(epsilon) else privacy.odds(epsilon))
+    belief = 100 * (1.0 if math.isinf(epsilon) else odds(epsilon))
     parts = [text(middle, 58, name, "big end"), text(middle, 77, said, "end"), frame(middle)]
     parts += [only(r, shades(picture, middle)) for r, picture in enumerate(readings(sigma))]
     parts.append(text(middle, 252, f"{belief:.{4 if belief > 99 else 2}g} %", "big end"))
