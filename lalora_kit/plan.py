@@ -138,7 +138,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
 
 def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, state: RunState | None) -> Plan:
     """The plan, made with the threads that the run will have."""
-    method.check(settings.local_steps)
+    method.check(settings.local_steps, settings.optimizer)
     check_device(settings.device)
     check_sound(task, method, settings)
     check_rank(task, settings.rank)
@@ -153,10 +153,13 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     rates = sampling_rates(settings, sizes, task.unit)
     schedule = draw_schedule(settings, generator_of(told["schedule"]))
     identity = identity_of(task, method, settings, shards, seed, told["partition"])
-    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
+    first = generator_of(told["init"])
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, first)
+    start = method.begins(start, task, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
-    chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
+    sent = method.opens(start, 1, first)  # what a round begins with may be larger
+    chunk = chosen_chunk(task, settings, sent, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
     done = 0 if state is None else state.round
     ended = done == settings.rounds  # nothing more is released, wherever it is read: it needs no room and no noise
     if state is not None and ended:
