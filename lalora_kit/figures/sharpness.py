@@ -1,4 +1,4 @@
-"""Figures of the lesson on sharpness: the way between two clients, λ_max by the ruler, and slices of the loss."""
+"""Figures of the lesson on sharpness: the way between two clients, λ_max by the ruler, slices of the loss, intruders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from plotly.subplots import make_subplots
 from lalora_kit.figures.common import LOOKS, NEUTRAL, TEMPLATE
 
 if TYPE_CHECKING:
+    from lalora_kit.lessons.intruders import Intruders
     from lalora_kit.lessons.sharpness import Line, Surface
 
 DASHES, MARKERS = ("solid", "dash", "dot", "dashdot"), ("square", "circle", "diamond", "triangle-up")
+THRESHOLDS = tuple(i / 20 for i in range(1, 20))  # of |cosine|, from which on a direction is an intruder
 LOSS = "loss on public test digits (nats)"
 #: the spaces, drawn in one look wherever they appear: in neither is a method meant.
 SPACES = {"factors": {"color": NEUTRAL, "dash": "solid"}, "weights": {"color": NEUTRAL, "dash": "dash"}}
@@ -95,4 +97,24 @@ def slices_figure(surfaces: Mapping[str, Surface], title: str) -> go.Figure:
     figure.update_layout(template=TEMPLATE, title_text=title, margin_t=80, margin_b=60)
     figure.update_xaxes(title_text="along a random direction")
     figure.update_yaxes(title_text="along another one", col=1)
+    return figure
+
+
+def intruders_figure(runs: Mapping[str, Sequence[Intruders]], title: str) -> go.Figure:
+    """Intruders of all layers against the threshold, a line a run; `runs` names methods, or anything else."""
+    from lalora_kit.lessons.intruders import THRESHOLD, counts
+
+    figure = go.Figure()
+    for name, found in runs.items():
+        colour = LOOKS[name][0] if name in LOOKS else NEUTRAL
+        trace = go.Scatter(
+            x=THRESHOLDS, y=counts(found, THRESHOLDS), name=name, mode="lines+markers",
+            line={"color": colour, "width": 2.5}, marker={"color": colour, "size": 6},
+            hovertemplate="|cosine| below %{x:.2f}: %{y}",
+        )  # fmt: skip
+        figure.add_trace(trace)
+    figure.add_vline(THRESHOLD, line={"dash": "dot", "color": NEUTRAL}, annotation_text="the paper's")
+    figure.update_layout(template=TEMPLATE, title_text=title, margin_t=70)
+    figure.update_xaxes(title_text="threshold of |cosine| with the frozen weight's directions")
+    figure.update_yaxes(title_text="intruders among the first ten of each layer", rangemode="tozero")
     return figure

@@ -9,7 +9,7 @@ import torch
 
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.federated import federated_rounds
-from lalora_kit.figures.intruders import THRESHOLDS, intruders_figure
+from lalora_kit.figures.sharpness import THRESHOLDS, intruders_figure
 from lalora_kit.lessons.intruders import chance, counts, of_adapter, of_weight, scaled_down, told
 from lalora_kit.methods import EVERY
 from tests.tiny import FAST, linear_task
