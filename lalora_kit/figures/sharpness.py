@@ -1,4 +1,4 @@
-"""Figures of the lesson on sharpness: the way between two clients, λ_max by the ruler, slices of the loss, intruders."""
+"""Figures of lesson 03: the way between two clients, λ_max by the ruler, slices of the loss, intruder dimensions."""
 
 from __future__ import annotations
 
