@@ -170,8 +170,13 @@ class Watched:
         self.found = Gradient(new)
 
 
-def adapted(x: Tensor, frozen: Linear, A: Watched, B: Watched, scale: float) -> Tensor:
-    """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`, with the factors of each sample's group."""
+def adapted(
+    x: Tensor, frozen: Linear, A: Watched, B: Watched, scale: float, base: Tensor | None = None
+) -> Tensor:
+    """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`, with the factors of each sample's group.
+
+    `base` stands in for W0·x where it is given.
+    """
     hooked = frozen._forward_hooks or frozen._forward_pre_hooks or frozen._backward_hooks  # only torch can undo those
-    base = frozen(x) if hooked else None
+    base = frozen(x) if hooked and base is None else base
     return Adapted.apply(x, base, frozen, A, B, scale, A.anchor if B.anchor is None else B.anchor)

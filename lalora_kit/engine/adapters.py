@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Key = tuple[str, str]  # ("A" | "B" | "head", name of the layer or of the head's parameter)
+Key = tuple[str, str]  # ("A" | "B" | "head" | another kind, name of the layer or of the head's parameter)
+OWN = ("A", "B", "head")  # kinds of which each client has its own; any other is one for all, and never trains
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,8 @@ class Adapter:
     """Everything that trains: `tensors[kind, name]` with kind "A", "B" or "head".
 
     A single adapter holds A `(r, n)`, B `(m, r)` and the head's parameters; a stack of clients holds the same with
-    a leading axis of clients. `scale` is s = α/r.
+    a leading axis of clients. `scale` is s = α/r. A method may keep other kinds, which are one for all clients: "W" is
+    what it has merged into W0 `(m, n)`.
     """
 
     tensors: Mapping[Key, Tensor]
@@ -30,6 +32,10 @@ class Adapter:
     def of(self, kind: str) -> dict[str, Tensor]:
         """The tensors of one kind, by name."""
         return {name: value for (k, name), value in self.tensors.items() if k == kind}
+
+    def own(self) -> dict[Key, Tensor]:
+        """The tensors of which each client has its own."""
+        return {key: value for key, value in self.tensors.items() if key[0] in OWN}
 
     def keys(self, factors: Iterable[str]) -> list[Key]:
         """Keys of the active factors and of the head, which always trains, in a fixed order."""
@@ -75,12 +81,14 @@ def create(
 
 def stack(adapter: Adapter, clients: int) -> Adapter:
     """One copy of the adapter a client: `(...)` -> `(clients, ...)`."""
-    return adapter.map(lambda value: value.unsqueeze(0).repeat(clients, *[1] * value.ndim))
+    own = adapter.own().items()
+    return adapter.with_tensors({key: value.unsqueeze(0).repeat(clients, *[1] * value.ndim) for key, value in own})
 
 
 def unstack(adapter: Adapter, clients: int) -> list[Adapter]:
     """The clients' adapters, as views into the stack."""
-    return [replace(adapter, tensors={key: value[i] for key, value in adapter.tensors.items()}) for i in range(clients)]
+    own = adapter.own().items()
+    return [adapter.with_tensors({key: value[i] for key, value in own}) for i in range(clients)]
 
 
 def average(

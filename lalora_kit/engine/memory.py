@@ -58,7 +58,7 @@ _KEPT: weakref.WeakKeyDictionary[Task, int] = weakref.WeakKeyDictionary()
 
 def bytes_per_sample(task: Task, adapter: Adapter) -> float:
     """Peak bytes of a sample in a private step: what the backward pass keeps, copies of the factors, gradients."""
-    numbers = [value.numel() for value in adapter.tensors.values()]
+    numbers = [value.numel() for value in adapter.own().values()]
     if task not in _KEPT:
         _KEPT[task] = kept_bytes(task, adapter)
     each = 4 if copies_cost(adapter) else 8
@@ -72,7 +72,7 @@ def copies_cost(adapter: Adapter) -> bool:
     Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the two take about the same time (`tests.benchmarks.speed`).
     """
     rank = max((len(A) for A in adapter.of("A").values()), default=0)
-    return rank > 16 or sum(value.numel() for value in adapter.tensors.values()) > 2**18
+    return rank > 16 or sum(value.numel() for value in adapter.own().values()) > 2**18
 
 
 def kept_bytes(task: Task, adapter: Adapter) -> int:
@@ -93,7 +93,8 @@ def kept_bytes(task: Task, adapter: Adapter) -> int:
             storages[storage.data_ptr()] = storage.nbytes()
         return value
 
-    one = stack(adapter, 1).map(lambda value: value.clone().requires_grad_())
+    one = stack(adapter, 1)
+    one = one.with_tensors({key: value.clone().requires_grad_() for key, value in one.own().items()})
     batch = engine.batch(task.train.inputs, by_length(task.train.inputs)[-1:])
     with torch.autograd.graph.saved_tensors_hooks(count, lambda value: value), torch.enable_grad():
         engine.scores(dict(one.tensors), batch).sum()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lalora_kit.base.allocator import keep_freed_memory
 from lalora_kit.base.rows import Watched, adapted
-from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.adapters import OWN, Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.adaptable import check_backbone, linear_names
 from lalora_kit.tasks.padding import MASK, TEXTS, by_length, trimmed
@@ -28,7 +28,8 @@ class LoraLinear(nn.Module):
 
     `A` `(S, r, n)` and `B` `(S, m, r)` are one copy a sample, or `(r, n)` and `(m, r)` one for all. The input's
     first axis is samples, or samples times windows with the sample slowest; the fold gives each sample back its
-    windows (counting windows as samples would let one image contribute many clipped gradients).
+    windows (counting windows as samples would let one image contribute many clipped gradients). `W` `(m, n)` is what
+    a method has merged into the frozen weight, one for all; None where nothing ever is.
     """
 
     def __init__(self, frozen: nn.Linear, scale: float) -> None:
@@ -38,13 +39,18 @@ class LoraLinear(nn.Module):
         self.place = ""  # its full name, for messages
         self.A: Tensor | Watched | None = None
         self.B: Tensor | Watched | None = None
+        self.W: Tensor | None = None
+
+    def base(self, x: Tensor) -> Tensor:
+        """(W0 + W)·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
+        return self.frozen(x) if self.W is None else F.linear(x, self.frozen.weight + self.W, self.frozen.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
+        """(W0 + W)·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
         A, B = self.A, self.B
         if isinstance(A, Watched) and isinstance(B, Watched):
-            return adapted(x, self.frozen, A, B, self.scale)
-        y = self.frozen(x)
+            return adapted(x, self.frozen, A, B, self.scale, None if self.W is None else self.base(x))
+        y = self.base(x)
         if A is None or B is None:
             return y
         assert isinstance(A, Tensor) and isinstance(B, Tensor)
@@ -146,7 +152,7 @@ class Engine:
         owner, labels = owner.to(self.device), labels.to(self.device)
         for part, longest in self.chunks(inputs, widths):
             mine = owner[part]
-            copies = {key: value.index_select(0, mine) for key, value in stack.tensors.items()}
+            copies = {k: v.index_select(0, mine) if k[0] in OWN else v for k, v in stack.tensors.items()}
             leaves = [copies[key].requires_grad_() for key in active]
             batch = self.batch(inputs, part, longest)
             with torch.enable_grad():
@@ -175,7 +181,7 @@ class Engine:
     def scores(self, tensors: Mapping[Key, Tensor | Watched], batch: Inputs) -> Tensor:
         """Logits `(samples, classes)` under the given tensors, per sample, shared, or watched."""
         for name, lora in self.lora.items():
-            lora.A, lora.B = tensors["A", name], tensors["B", name]
+            lora.A, lora.B, lora.W = tensors["A", name], tensors["B", name], tensors.get(("W", name))  # type: ignore[assignment]
         for name, own in self.head.items():
             prefix = f"{name}." if name else ""
             own.weight, own.bias = tensors["head", f"{prefix}weight"], tensors.get(("head", f"{prefix}bias"))
@@ -184,7 +190,7 @@ class Engine:
                 return logits(self.model, batch)
         finally:
             for lora in self.lora.values():
-                lora.A = lora.B = None
+                lora.A = lora.B = lora.W = None
             for own in self.head.values():
                 own.weight = own.bias = None
 

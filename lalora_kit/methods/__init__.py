@@ -1,14 +1,15 @@
-"""Methods: each is a value that the loop consults. The table `METHODS` is the whole list.
+"""Methods: each is a value that the loop consults. `METHODS` holds the paper's, `GALLERY` the field's; `EVERY` both.
 
-Read `method` first: the loop asks it which factors train at a local step. To add one: write a file beside this one with
-its `Method` value, and add it to the tuple below. One of your own needs no place here: it is named `file.py:NAME`
-(`methods.own`). Imports base, settings, tasks, engine, records; nothing of the loop.
+Read `method` first: the loop asks it which factors train at a local step. To add one: write a file in `gallery` with
+its `Method` value and its row of words, and add it there. One of your own needs no place here: it is named
+`file.py:NAME` (`methods.own`). Imports base, settings, tasks, engine, records; nothing of the loop.
 """
 
 from __future__ import annotations
 
 from lalora_kit.base.checks import near
 from lalora_kit.methods.baselines import DP_LORA, DP_LORA_FILTER, FFA_LORA, HEAD_ONLY, ROLORA
+from lalora_kit.methods.gallery import GALLERY
 from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method
 from lalora_kit.methods.own import MARK, NAMED, load_own
@@ -16,6 +17,7 @@ from lalora_kit.methods.own import MARK, NAMED, load_own
 METHODS: dict[str, Method] = {
     method.name: method for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
 }
+EVERY: dict[str, Method] = {**METHODS, **GALLERY}
 
 
 def find_method(name: str) -> Method:
@@ -23,13 +25,13 @@ def find_method(name: str) -> Method:
 
     A file is executed, so it must be one that you trust.
     """
-    if name in METHODS:
-        return METHODS[name]
+    if name in EVERY:
+        return EVERY[name]
     if MARK in name:
         return load_own(name)
     if name.endswith(".py"):
         raise ValueError(f"method {name!r} is a file, and says not which Method of it; {NAMED}")
-    raise ValueError(f"method {name!r} is unknown; {near(name, METHODS)}choose one of {', '.join(METHODS)}")
+    raise ValueError(f"method {name!r} is unknown; {near(name, EVERY)}choose one of {', '.join(EVERY)}")
 
 
-__all__ = ["METHODS", "Method", "find_method"]
+__all__ = ["EVERY", "GALLERY", "METHODS", "Method", "find_method"]

@@ -2,7 +2,8 @@
 
 The loop asks it three things: which factors train at a local step, what happens to a gradient after the noise
 (post-processing only, so it costs no privacy), and how the server combines the clients. The head trains at every
-step of every method, inside the same clipped vector.
+step of every method, inside the same clipped vector. What else a method may want to say has a hook with a default that
+does nothing (`lalora_kit.methods.hooks`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, average
+from lalora_kit.methods.hooks import (
+    HOOKS, About, Begins, Between, ChartOf, Exchanges, Opens, Perturbs, Sends, all_that_trained, as_drawn, as_it_is,
+    as_sent, as_they_are, only_at_the_end,
+)  # fmt: skip
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.online import first_line
 
@@ -43,6 +48,16 @@ class Method:
         smooth: `(noised gradient (clients, ...), "A" or "B") -> same shape`; linear, never sees raw data.
         aggregate: `(broadcast, clients, weights, trained) -> Adapter`; must not change its inputs.
         least_local_steps: below this some factor would never train.
+        begins: `(adapter as drawn, task, generator) -> Adapter`, once, before the first round.
+        opens: `(server's adapter, round, generator) -> Adapter`, what the server sends at the start of a round.
+        between: `(stack of clients, their numbers, round, step)`, in place, before each step and before an upload.
+        exchanges: `(local_steps) -> steps` after which clients send and the server answers; the last one is always in.
+        chart: `(stack, active keys) -> Chart`, coordinates in which gradients are clipped and noised; None: as they are.
+        perturbs: `(stack, round's start, progress, generator) -> stack` that a step's gradients are taken at.
+        keeps: kinds ("A", "B", "head") that never leave a client, and are its own from round to round.
+        sends: `(adapter, trained) -> int`, numbers that a client uploads in an exchange.
+        optimizers: those that it can be run with.
+        about: what it does, in words; no part of what it is.
         source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
     """
 
@@ -52,14 +67,34 @@ class Method:
     smooth: Smooth = unchanged
     aggregate: Aggregate = average
     least_local_steps: int = 1
+    begins: Begins = as_drawn
+    opens: Opens = as_sent
+    between: Between = as_it_is
+    exchanges: Exchanges = only_at_the_end
+    chart: ChartOf | None = None
+    perturbs: Perturbs = as_they_are
+    keeps: frozenset[str] = NONE
+    sends: Sends = all_that_trained
+    optimizers: tuple[str, ...] = ("sgd", "adamw")
+    about: About = field(default=About(), compare=False, repr=False)
     source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def trained_in(self, round: int, local_steps: int) -> frozenset[str]:
         """Factors that move in a round: what a client uploads beside the head."""
         return frozenset().union(*(self.trains(round, step) for step in range(1, local_steps + 1)))
 
-    def check(self, local_steps: int) -> None:
-        """Raise `ValueError` if a round is too short for the method's schedule."""
+    def hooked(self) -> dict[str, object]:
+        """What it says beyond the three questions: hooks that are not at their default, by name."""
+        return {name: getattr(self, name) for name, default in HOOKS.items() if getattr(self, name) != default}
+
+    def check(self, local_steps: int, optimizer: str = "sgd") -> None:
+        """Raise `ValueError` if a round is too short for the method's schedule, or the optimizer does not suit it."""
+        if optimizer not in self.optimizers:
+            raise ValueError(
+                f"optimizer={optimizer!r} does not go with {self.name}, which changes the basis of what it trains "
+                f"between steps, so that moments of earlier steps would be of another basis; use "
+                f"optimizer={self.optimizers[0]!r}"
+            )
         if local_steps < self.least_local_steps:
             raise ValueError(
                 f"local_steps={local_steps} is too few for {self.name}: its schedule restarts each round and needs "

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from lalora_kit.base.rows import Gradient, Layout, Watched
-from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.engine.adapters import OWN, Adapter, Key
 from lalora_kit.engine.persample import Engine
 from lalora_kit.privacy.budgets import Clip, shrunk
 from lalora_kit.tasks import Inputs
@@ -24,14 +24,14 @@ def clipped_by_client(
     for some, longest in engine.chunks(inputs, widths):
         part = some[owner[some].argsort(stable=True)]
         at = Layout(owner[part], clients, engine.device)
-        watched = {key: Watched(value, key in active, at) for key, value in stack.tensors.items()}
+        watched = {k: Watched(v, k in active, at) if k[0] in OWN else v for k, v in stack.tensors.items()}
         batch = engine.batch(inputs, part, longest)
         with torch.enable_grad():
             scores = engine.scores(watched, batch).to(stack.tensors[active[0]].dtype)
             loss = cross_entropy(scores, labels[part], reduction="sum")
             torch.autograd.grad(loss, at.anchor, allow_unused=True)
         del scores, loss
-        found = [gradient for key in active if (gradient := watched[key].found) is not None]
+        found = [gradient for key in active if (gradient := watched[key].found) is not None]  # type: ignore[union-attr]
         assert len(found) == len(active), "a layer that trains takes no part in the scores"
         yield clipped(found, at, clip)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lalora_kit.base.checks import shown
 from lalora_kit.base.files import read_lines, read_object
-from lalora_kit.methods import METHODS, Method
+from lalora_kit.methods import EVERY, Method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import FIELDS, check_content, load_again
 from lalora_kit.records import RunState
@@ -68,11 +68,11 @@ def method_of(named: Named, directory: Path, given: Method | None = None) -> Met
         return given
     if named.source:
         return load_again(named.source, directory)
-    known = {**CONTROLS, **METHODS}
+    known = {**CONTROLS, **EVERY}
     if named.name in known:
         return known[named.name]
     raise ValueError(
-        f"method {named.name!r} is unknown: {directory} was trained with it, it is none of {', '.join(METHODS)}, and "
+        f"method {named.name!r} is unknown: {directory} was trained with it, it is none of {', '.join(EVERY)}, and "
         "settings.json names no file of it; go on in Python with save_rounds(..., resume=True), which is given the "
         "method, and name the next one as find_method('file.py:NAME')"
     )
