@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.base.transfer import to_host
@@ -20,13 +20,14 @@ from lalora_kit.engine.adapters import Adapter, stack, unstack
 from lalora_kit.engine.limits import check_still_finite
 from lalora_kit.engine.memory import free_bytes
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Observer, Optimisers, Step, drawn, private_step, told
+from lalora_kit.local import Observer, Step, Uploads, drawn, private_step, told, whole
 from lalora_kit.methods import Method
 from lalora_kit.methods.gap import aggregation_gap
+from lalora_kit.methods.optimisers import Optimisers
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
-from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState, Teaching
+from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round, RunState
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.feed import Feed, resides
@@ -80,20 +81,11 @@ def planned_rounds(
     return rounds(Run(task, method, settings, plan, engine, ledger, observe))
 
 
-class Uploads(NamedTuple):
-    """What came back of a round: from whom, each one's adapter, and `told` of their steps."""
-
-    clients: Sequence[int]
-    adapters: Sequence[Adapter]
-    norms: Mapping[str, float]
-    teaching: Teaching | None = None
-
-
 class Sites(Protocol):
     """Whoever trains: a `Side` with all clients in it, or sites elsewhere."""
 
-    def uploads(self, server: Adapter, t: int) -> Uploads:
-        """What the participants of round t, which is on record, make of the server's adapter."""
+    def uploads(self, server: Adapter, t: int, steps: range | None = None) -> Uploads:
+        """What the participants of round t, which is on record, make of the server's adapter in all or these steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,25 +109,30 @@ class Side:
         device = run.engine.device
         self.run, self.feed = run, Feed(run.task.train, device, resides(run.task.train, free_bytes(device)))
 
-    def uploads(self, server: Adapter, t: int) -> Uploads:
+    def uploads(self, server: Adapter, t: int, steps: range | None = None) -> Uploads:
         """Every participant's, in one process."""
         clients = self.run.plan.schedule[t - 1]
-        local, steps = self.local_round(server, t)
-        return Uploads(clients, unstack(local, len(clients)), *told(steps))
+        local, done = self.local_round(server, t, steps)
+        return Uploads(clients, unstack(local, len(clients)), *told(done))
 
-    def local_round(self, server: Adapter, t: int) -> tuple[Adapter, list[Step]]:
-        """All local steps of round t, of all participants at once: their adapters, stacked, and what `told` takes."""
-        run, plan, settings = self.run, self.run.plan, self.run.settings
-        local = stack(server, len(plan.schedule[t - 1]))
+    def local_round(self, server: Adapter, t: int, steps: range | None = None) -> tuple[Adapter, list[Step]]:
+        """Local steps of round t, of all participants at once: their adapters, stacked, and what `told` takes."""
+        plan, method, settings = self.run.plan, self.run.method, self.run.settings
+        clients, steps = plan.schedule[t - 1], steps or range(1, settings.local_steps + 1)
+        local = stack(server, len(clients))
         optimisers = Optimisers(local, settings, t)
-        steps = []
-        draws = [drawn(plan, self.feed, t, k) for k in range(1, settings.local_steps + 1)]
-        for k, data in enumerate(self.feed.coming(draws), start=1):
-            active = local.keys(run.method.trains(t, k))
-            step = private_step(plan, run.engine, data, local, active, t, k, run.observe)
-            optimisers.apply(step.gradients, run.method)
-            steps.append(replace(step, gradients={}))
-        return local, steps
+        done = []
+        draws = [drawn(plan, self.feed, t, k) for k in steps]
+        for k, data in zip(steps, self.feed.coming(draws), strict=True):
+            method.between(local, clients, t, k)
+            active = local.keys(method.trains(t, k))
+            chart = method.chart and method.chart(local, active)
+            seen = method.perturbs(local, server, settings, t, k, plan.streams.generator("perturbs", 0, t, k))
+            step = private_step(plan, self.run.engine, data, seen, active, t, k, self.run.observe, chart)
+            optimisers.apply(step.gradients, method)
+            done.append(replace(step, gradients={}))
+        method.between(local, clients, t, steps.stop)
+        return local, done
 
 
 def rounds(run: Run) -> Iterator[Round]:
@@ -150,16 +147,18 @@ def rounds(run: Run) -> Iterator[Round]:
 
 def one_round(run: Run, sites: Sites, server: Adapter, t: int) -> tuple[Adapter, Round]:
     """Round t from the server's adapter: charge, have every participant train, average, record."""
-    started = time.perf_counter()
+    started, method, exchanges, numbers = time.perf_counter(), run.method, list[tuple[Uploads, int]](), 0
     check_mode()
     charge(run, t)  # on record before any noise is drawn
-    sent = sites.uploads(server, t)
-    weights = run.plan.weights(sent.clients)
-    trained = run.method.trained_in(t, run.settings.local_steps)
-    server = run.method.aggregate(server, sent.adapters, weights, trained)
-    check_still_finite(server, t)
+    server = method.opens(server, t, run.plan.streams.generator("opens", 0, t))
+    for steps in method.segments(run.settings.local_steps):
+        sent, trained = sites.uploads(server, t, steps), method.factors(t, steps)
+        weights, numbers = run.plan.weights(sent.clients), numbers + method.sends(server, trained)
+        server = method.aggregate(server, sent.adapters, weights, trained)
+        check_still_finite(server, t)
+        exchanges.append((sent, len(steps)))
     gap = aggregation_gap(sent.adapters, weights)
-    return server, record(run, t, server, sent, gap, started)
+    return server, record(run, t, server, whole(exchanges), gap, numbers, started)
 
 
 def charge(run: Run, t: int) -> None:
@@ -182,7 +181,7 @@ def charge(run: Run, t: int) -> None:
     ledger.charge(release for client in plan.schedule[t - 1] for release in plan.releases(t, client))
 
 
-def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, started: float) -> Round:
+def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, numbers: int, started: float) -> Round:
     """The record of round t: evaluates the averaged model where it is due, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     due = t % settings.evaluate_every == 0 or t == settings.rounds
@@ -202,7 +201,7 @@ def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, started
         participants=tuple(sent.clients),
         update_norms=sent.norms,
         aggregation_gap=gap,
-        upload=server.size(run.method.trained_in(t, settings.local_steps)),
+        upload=numbers,
         seconds=time.perf_counter() - started,
         adapter=adapter,
         state=plan.state(t, adapter),

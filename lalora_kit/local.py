@@ -1,10 +1,11 @@
-"""A client's side: one private local step of all participants at once, and the optimisers that apply it."""
+"""A client's side: one private local step of all participants at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,15 +15,13 @@ from lalora_kit.base.transfer import numbers
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.memory import copies_cost
 from lalora_kit.engine.persample import Engine
-from lalora_kit.methods import Method
-from lalora_kit.methods.projection import projected
+from lalora_kit.methods.hooks import Chart, pooled
 from lalora_kit.plan import Plan
 from lalora_kit.privacy import clipped_sum, gaussian, poisson_draw, summed_by_unit
 from lalora_kit.privacy.budgets import clip_of
 from lalora_kit.privacy.byclient import clipped_by_client
 from lalora_kit.privacy.mechanism import drawn_by
 from lalora_kit.records import Teaching
-from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split
 from lalora_kit.tasks.feed import Coming, Drawn, Feed, numbered
 
@@ -52,12 +51,14 @@ def private_step(
     t: int,
     k: int,
     observe: Observer | None = None,
+    chart: Chart | None = None,
 ) -> Step:
     """Draw, clip each unit, sum, add noise, divide by a constant: for every participant, in one pass.
 
     A unit is a sample, or where the task says so a person, all of whose samples are drawn and clipped as one. An
     empty draw still gets noise and is still released: leaving it out would tell that it was empty. What was drawn
-    already (`Coming`) is taken as it is; of a split this one step is drawn.
+    already (`Coming`) is taken as it is; of a split this one step is drawn. All of it is done in the `chart`, where a
+    method has one.
     """
     if isinstance(data, Split):
         feed = Feed(data, engine.device)
@@ -65,15 +66,17 @@ def private_step(
     clients, there = plan.schedule[t - 1], data.there
     clip = clip_of(plan.clip_norm, plan.clip_head_share, active)
     given = local, active, data.batch.inputs, data.batch.labels, there.owner
-    width = sum(local.tensors[key][0].numel() for key in active)
+    width = sum(map(math.prod, shapes_of(active, local, chart)))
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
-    if copies_cost(plan.start) and not len(there.units):  # persons are added up sample by sample
+    if chart is None and copies_cost(plan.start) and not len(there.units):  # those are added up sample by sample
         parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:
         chunks = engine.gradients(*given, *data.widths)
         if len(there.units):
             chunks = summed_by_unit(chunks, data.here.units, there.units)
+        if chart is not None:
+            chunks = ((part, chart.to(active, gradients, part)) for part, gradients in chunks)
         parts = (clipped_sum(gradients, part, len(clients), clip) for part, gradients in chunks)
     for part_sums, part_norms in parts:
         sums += part_sums
@@ -85,7 +88,7 @@ def private_step(
         row.div_(plan.divisor(client))
         if observe is not None:
             observe(client, t, k, row.clone())
-    found, lengths = split_by_key(release, active, local), torch.cat(norms)
+    found, lengths = split_by_key(release, active, local, chart), torch.cat(norms)
     clipped, signal = (lengths > plan.clip_norm).double().mean(), sums.norm(dim=1).mean()  # for a lesson alone
     values = {"clipped": clipped, "signal": signal, **update_norms(found)}
     return Step(found, values, sum(scales) / len(scales) * math.sqrt(width), len(lengths) / len(clients))
@@ -121,14 +124,20 @@ def draw(plan: Plan, client: int, t: int, k: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(plan.shards[client])[mine], units[mine]
 
 
-def split_by_key(release: Tensor, active: Sequence[Key], local: Adapter) -> dict[Key, Tensor]:
-    """`(clients, d)` -> one `(clients, ...)` tensor an active key, in the factors' own precision."""
-    widths = [local.tensors[key][0].numel() for key in active]
-    parts = release.split(widths, dim=1)
-    return {
-        key: part.reshape(local.tensors[key].shape).to(local.tensors[key].dtype)
-        for key, part in zip(active, parts, strict=True)
-    }
+def shapes_of(active: Sequence[Key], local: Adapter, chart: Chart | None) -> list[tuple[int, ...]]:
+    """The shape of a client's gradient of each active tensor, in the chart where there is one."""
+    return [tuple(local.tensors[key].shape[1:]) if chart is None else chart.shape(key, local) for key in active]
+
+
+def split_by_key(
+    release: Tensor, active: Sequence[Key], local: Adapter, chart: Chart | None = None
+) -> dict[Key, Tensor]:
+    """`(clients, d)` -> one `(clients, ...)` tensor an active key, out of the chart, in the factors' own precision."""
+    shapes = shapes_of(active, local, chart)
+    parts = release.split([math.prod(shape) for shape in shapes], dim=1)
+    found = {key: part.unflatten(1, shape) for key, shape, part in zip(active, shapes, parts, strict=True)}
+    found = found if chart is None else chart.back(found)
+    return {key: value.to(local.tensors[key].dtype) for key, value in found.items()}
 
 
 def update_norms(gradients: Mapping[Key, Tensor]) -> dict[str, Tensor]:
@@ -156,35 +165,18 @@ def told(steps: Sequence[Step]) -> tuple[dict[str, float], Teaching]:
     return {kind: sum(values) / len(values) for kind, values in found.items()}, teaching
 
 
-class Optimisers:
-    """The clients' optimisers for one round, over the stack of their tensors; state starts fresh each round.
+class Uploads(NamedTuple):
+    """What came back in an exchange: from whom, each one's adapter, and `told` of their steps."""
 
-    torch's own SGD or AdamW: elementwise, so that a stack of clients is as good as one optimiser each. A tensor
-    without a gradient is skipped by them whole: neither decayed nor counted, as an inactive factor must be.
-    """
+    clients: Sequence[int]
+    adapters: Sequence[Adapter]
+    norms: Mapping[str, float]
+    teaching: Teaching | None = None
 
-    def __init__(self, local: Adapter, settings: Settings, t: int) -> None:
-        self.local, self.precondition = local, settings.precondition
-        decay = settings.lr_decay ** (t - 1)
-        rates = {"head": settings.head_learning_rate * decay}
-        groups = [
-            {"params": [value], "lr": rates.get(kind, settings.learning_rate * decay)}
-            for (kind, _), value in local.tensors.items()
-        ]
-        family = torch.optim.SGD if settings.optimizer == "sgd" else torch.optim.AdamW
-        self.optimiser = family(groups, weight_decay=settings.weight_decay)
 
-    def apply(self, gradients: Mapping[Key, Tensor], method: Method) -> None:
-        """Post-process the noised gradients as the method asks, and move the tensors that have one."""
-        for key, value in self.local.tensors.items():
-            value.grad = self._processed(key, gradients[key], method) if key in gradients else None
-        self.optimiser.step()
-
-    def _processed(self, key: Key, gradient: Tensor, method: Method) -> Tensor:
-        kind, name = key
-        if kind == "head":
-            return gradient
-        if self.precondition is not None:
-            other = self.local.tensors["B" if kind == "A" else "A", name]
-            gradient = projected(gradient, kind, other, self.local.scale, self.precondition)
-        return method.smooth(gradient, kind)
+def whole(exchanges: Sequence[tuple[Uploads, int]]) -> Uploads:
+    """A round's exchanges as one, each with its number of steps: the last one's adapters, and means over all steps."""
+    sent, told_ = exchanges[-1][0], [(part.teaching, steps) for part, steps in exchanges]
+    norms = pooled([(part.norms, steps) for part, steps in exchanges])
+    teaching = sent.teaching and Teaching(**pooled([(vars(part), steps) for part, steps in told_]))
+    return sent._replace(norms=norms, teaching=teaching)

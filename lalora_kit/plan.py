@@ -138,7 +138,7 @@ def make_plan(task: Task, method: Method, settings: Settings, ledger: Ledger, st
 
 def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, state: RunState | None) -> Plan:
     """The plan, made with the threads that the run will have."""
-    method.check(settings.local_steps)
+    method.check(settings.local_steps, settings.optimizer)
     check_device(settings.device)
     check_sound(task, method, settings)
     check_rank(task, settings.rank)
@@ -153,7 +153,9 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     rates = sampling_rates(settings, sizes, task.unit)
     schedule = draw_schedule(settings, generator_of(told["schedule"]))
     identity = identity_of(task, method, settings, shards, seed, told["partition"])
-    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(told["init"]))
+    first = generator_of(told["init"])
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, first)
+    start = method.begins(start, task, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
     chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)

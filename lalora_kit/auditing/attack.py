@@ -197,7 +197,7 @@ def attack(method: Method, settings: Settings, held: np.ndarray, rounds: Rounds)
     task = with_canaries(ordinary, plan.shards, held)
     ledger, server = Ledger(), Server(method, plan, Engine(task, settings.scale))
     for r in rounds(task, method, settings, ledger=ledger, observe=server.observe):
-        server.broadcast(r.adapter)
+        server.broadcast(r.adapter, r.round + 1)
     if not len(ledger) or not server.heard:
         raise ValueError(
             f"rounds={rounds!r} put {len(ledger)} releases on record and showed {server.heard} to the observer; an "

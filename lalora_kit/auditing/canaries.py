@@ -69,37 +69,44 @@ def with_canaries(task: Task, shards: Shards, held: np.ndarray) -> Task:
 class Server:
     """The attacker: sums, client by client, the log likelihood ratio of what was released with and without canary.
 
-    It knows what a server knows: the model it sent, the plan (σ, C, q, divisors), and what the canary looks like.
+    It knows what a server knows: the model it sent, the plan (σ, C, q, divisors), and what the canary looks like. Where
+    clients and server exchange within a round, it goes by the model that the round before left.
     """
 
     def __init__(self, method: Method, plan: Plan, engine: Engine) -> None:
         self.method, self.plan, self.engine = method, plan, engine
         self.scores = np.zeros(len(plan.shards))
         self.heard = 0
+        self.first = set(method.segments(plan.local_steps)[0])
         self.broadcast(plan.start)
 
-    def broadcast(self, model: Adapter) -> None:
-        """The model from which the clients start their next round."""
-        self.model = stack(model, 1)
-        self._signals: dict[tuple[Key, ...], Tensor] = {}
+    def broadcast(self, model: Adapter, t: int = 1) -> None:
+        """The model from which the clients start round t."""
+        opened = self.method.opens(model, t, self.plan.streams.generator("opens", 0, t))
+        self.models = {True: stack(opened, 1), False: stack(model, 1)}
+        self._signals: dict[tuple[bool, tuple[Key, ...]], Tensor] = {}
 
     def observe(self, client: int, t: int, k: int, release: Tensor) -> None:
         """Hear one noised release `(d,)`: `federated_rounds`' observer."""
         plan, q = self.plan, self.plan.rates[client]
-        signal = self.signal(tuple(self.model.keys(self.method.trains(t, k))))
+        first = k in self.first
+        signal = self.signal(tuple(self.models[first].keys(self.method.trains(t, k))), first)
         # Release times divisor is N(0, σ²C²) around the others' sum, moved by `signal` with probability q.
         shift = float(release.double() @ signal) * plan.divisor(client) - float(signal @ signal) / 2
         ratio = shift / (plan.sigmas[client] * plan.clip_norm) ** 2
         self.scores[client] += np.logaddexp(np.log1p(-q) if q < 1 else -np.inf, np.log(q) + ratio)
         self.heard += 1
 
-    def signal(self, active: tuple[Key, ...]) -> Tensor:
+    def signal(self, active: tuple[Key, ...], first: bool = True) -> Tensor:
         """The canary's clipped gradient `(d,)` at the model that was sent, over the tensors that train."""
-        if active not in self._signals:
-            one = canary()
+        model = self.models[first]
+        if (first, active) not in self._signals:
+            one, chart = canary(), self.method.chart and self.method.chart(model, active)
             [(part, gradients)] = self.engine.gradients(
-                self.model, active, one.inputs, one.labels, torch.zeros(1, dtype=torch.long)
+                model, active, one.inputs, one.labels, torch.zeros(1, dtype=torch.long)
             )
+            if chart is not None:
+                gradients = chart.to(active, gradients, part)
             clip = clip_of(self.plan.clip_norm, self.plan.clip_head_share, active)
-            self._signals[active] = clipped_sum(gradients, part, 1, clip)[0][0].cpu()
-        return self._signals[active]
+            self._signals[first, active] = clipped_sum(gradients, part, 1, clip)[0][0].cpu()
+        return self._signals[first, active]

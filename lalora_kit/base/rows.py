@@ -170,9 +170,7 @@ class Watched:
         self.found = Gradient(new)
 
 
-def adapted(
-    x: Tensor, frozen: Linear, A: Watched, B: Watched, scale: float, base: Tensor | None = None
-) -> Tensor:
+def adapted(x: Tensor, frozen: Linear, A: Watched, B: Watched, scale: float, base: Tensor | None = None) -> Tensor:
     """W0·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`, with the factors of each sample's group.
 
     `base` stands in for W0·x where it is given.

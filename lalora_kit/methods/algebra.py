@@ -15,14 +15,18 @@ from torch import Tensor
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.tasks import Task
 
+NEGLIGIBLE = 1e-6  # of a layer's largest singular value: what rounding in float32 leaves lies below
 
-def drawn_a(rank: int, n: int, generator: np.random.Generator) -> Tensor:
+
+def drawn_a(shape: Sequence[int], generator: np.random.Generator) -> Tensor:
     """A `(rank, n)` as an adapter is begun with: entries of variance 1/(3n), float64."""
+    rank, n = shape
     return torch.from_numpy(generator.uniform(-1 / math.sqrt(n), 1 / math.sqrt(n), (rank, n)))
 
 
-def orthonormal(m: int, rank: int, generator: np.random.Generator) -> Tensor:
+def orthonormal(shape: Sequence[int], generator: np.random.Generator) -> Tensor:
     """A random `(m, rank)` with orthonormal columns, float64; no direction is likelier than another."""
+    m, rank = shape
     return rows_apart(torch.from_numpy(generator.standard_normal((rank, m))))[1].mT
 
 
@@ -36,9 +40,7 @@ def stacked(clients: Sequence[Adapter], weights: Sequence[float], name: str) -> 
     return left, torch.cat(right)
 
 
-def deviations(
-    clients: Sequence[Adapter], weights: Sequence[float], mean: Adapter, name: str
-) -> tuple[Tensor, Tensor]:
+def deviations(clients: Sequence[Adapter], weights: Sequence[float], mean: Adapter, name: str) -> tuple[Tensor, Tensor]:
     """Bᵢ − B̄ `(N, m, r)` and Aᵢ − Ā `(N, r, n)`: Σ wᵢ(Bᵢ−B̄)(Aᵢ−Ā) is Σ wᵢBᵢAᵢ − B̄Ā, what averaging loses."""
     B, A = (torch.stack([c.tensors[kind, name].double() for c in clients]) for kind in "BA")
     return B - mean.tensors["B", name].double(), A - mean.tensors["A", name].double()
@@ -70,15 +72,6 @@ def rows_apart(A: Tensor) -> tuple[Tensor, Tensor]:
     return (signs[..., None] * R).mT, (Q * signs[..., None, :]).mT
 
 
-def nearest_orthonormal(B: Tensor) -> tuple[Tensor, Tensor]:
-    """B = Q·P `(..., m, r)`: orthonormal columns Q nearest to B, and P `(..., r, r)`, symmetric, no eigenvalue below 0.
-
-    The polar decomposition: unlike QR it treats all columns alike, so that two B that are near have Q that are near.
-    """
-    U, S, Vh = torch.linalg.svd(B.double(), full_matrices=False)
-    return U @ Vh, (Vh.mT * S[..., None, :]) @ Vh
-
-
 def svd_of_product(left: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     """The first `rank` of U `(m, rank)`, S `(rank,)`, Vᵀ `(rank, n)` of left·right, by two QR and a small SVD.
 
@@ -106,8 +99,8 @@ def by_layer(adapter: Adapter, function: Callable[[str], Mapping[str, Tensor]]) 
 
 def with_base(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
     """The adapter with a place W `(m, n)` for what is merged into each layer's frozen weight; nothing is, so far."""
-    found = {("W", name): A.new_zeros(len(adapter.tensors["B", name]), A.shape[1]) for name, A in adapter.of("A").items()}
-    return adapter.with_tensors(found)
+    heights = {name: len(B) for name, B in adapter.of("B").items()}
+    return adapter.with_tensors({("W", n): A.new_zeros(heights[n], A.shape[1]) for n, A in adapter.of("A").items()})
 
 
 def merged(adapter: Adapter, deltas: Mapping[str, Tensor]) -> Adapter:
@@ -120,3 +113,30 @@ def merge_product(adapter: Adapter) -> Adapter:
     deltas = {name: adapter.scale * (adapter.tensors["B", name].double() @ A.double())
               for name, A in adapter.of("A").items()}  # fmt: skip
     return by_layer(merged(adapter, deltas), lambda name: {"A": torch.zeros_like(adapter.tensors["A", name])})
+
+
+def as_plain_lora(adapter: Adapter) -> Adapter:
+    """The same model as W0 + s·B·A with one rank for all layers, which PEFT can hold; one that is so already stays so.
+
+    What was merged into the base goes into the factors, at a scale of one: their rank is then what the largest of the
+    layers' moves has, singular values below `NEGLIGIBLE` of a layer's first left out.
+    """
+    kept = Adapter(adapter.own(), adapter.scale)
+    ranks = {len(A) for A in adapter.of("A").values()}
+    wide = any(len(A) > min(len(adapter.tensors["B", name]), A.shape[1]) for name, A in adapter.of("A").items())
+    if not adapter.of("W") and len(ranks) <= 1 and not wide:
+        return kept
+    parts = {name: torch.linalg.svd(delta, full_matrices=False) for name, delta in moved(adapter).items()}
+    rank = max(1, *(int((NEGLIGIBLE * S[0] < S).sum()) for _, S, _ in parts.values()))
+    factors: dict[Key, Tensor] = {}
+    for name, (U, S, Vh) in parts.items():
+        here = min(rank, len(S))
+        A, B = Vh.new_zeros(rank, Vh.shape[1]), U.new_zeros(len(U), rank)
+        A[:here], B[:, :here] = Vh[:here], U[:, :here] * S[:here]
+        factors |= {("A", name): A, ("B", name): B}
+    return Adapter({**kept.tensors, **{key: value.float() for key, value in factors.items()}}, 1.0)
+
+
+def widest_rank(task: Task) -> int:
+    """The largest rank that a move of any adapted layer's weight can have; 1 where no layer is adapted."""
+    return max((min(task.backbone.get_submodule(name).weight.shape) for name in task.targets), default=1)  # type: ignore[union-attr, arg-type, misc, type-var]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lalora_kit.methods.filter import binomial_smooth
-from lalora_kit.methods.method import BOTH, NONE, About, A, B, Method
+from lalora_kit.methods.method import BOTH, NONE, A, About, B, Method
 
 
 def together(round: int, step: int) -> frozenset[str]:

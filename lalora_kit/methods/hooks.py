@@ -7,7 +7,8 @@ fixes. No hook is given a sample, a label, or a gradient without noise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
+from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
 Begins = Callable[[Adapter, Task, np.random.Generator], Adapter]
 Opens = Callable[[Adapter, int, np.random.Generator], Adapter]
 Between = Callable[[Adapter, Sequence[int], int, int], None]
 Exchanges = Callable[[int], frozenset[int]]
-Perturbs = Callable[[Adapter, Adapter, float, np.random.Generator], Adapter]
+Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator], Adapter]
 Sends = Callable[[Adapter, frozenset[str]], int]
 
 
@@ -44,7 +46,9 @@ def only_at_the_end(local_steps: int) -> frozenset[int]:
     return frozenset({local_steps})
 
 
-def as_they_are(local: Adapter, start: Adapter, progress: float, generator: np.random.Generator) -> Adapter:
+def as_they_are(
+    local: Adapter, start: Adapter, settings: Settings, round: int, step: int, generator: np.random.Generator
+) -> Adapter:
     """Gradients are taken at the clients' own weights."""
     return local
 
@@ -52,6 +56,18 @@ def as_they_are(local: Adapter, start: Adapter, progress: float, generator: np.r
 def all_that_trained(adapter: Adapter, trained: frozenset[str]) -> int:
     """The factors that trained, and the head."""
     return adapter.size(trained)
+
+
+def pooled(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
+    """Means over several exchanges, each part with its number of steps; of one part, that part as it is."""
+    if len(parts) == 1:
+        return dict(parts[0][0])
+    means = {}
+    for name in {name: None for values, _ in parts for name in values}:
+        known = [(values[name], steps) for values, steps in parts if not math.isnan(values.get(name, math.nan))]
+        total = sum(steps for _, steps in known)
+        means[name] = sum(value * steps for value, steps in known) / total if total else math.nan
+    return means
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,12 +101,14 @@ class Chart:
         read = {key: self._between(h, self.back_left.get(key), self.back_right.get(key)) for key, h in found.items()}
         return read if self.mend is None else self.mend(read)
 
-    def shape(self, key: Key, value: Tensor) -> tuple[int, ...]:
-        """The shape `(p, q)` of a tensor `(clients, m, n)` in coordinates; one that has no matrices keeps its own."""
-        left, right = self.left.get(key), self.right.get(key)
-        if left is None and right is None:
-            return tuple(value.shape[1:])
-        return (value.shape[1] if left is None else left.shape[1], value.shape[2] if right is None else right.shape[2])
+    def shape(self, key: Key, local: Adapter) -> tuple[int, ...]:
+        """The shape `(p, q)` of a client's tensor in coordinates; one that has no matrices keeps its own."""
+        shape, left, right = list(local.tensors[key].shape[1:]), self.left.get(key), self.right.get(key)
+        if left is not None:
+            shape[0] = left.shape[1]
+        if right is not None:
+            shape[1] = right.shape[2]
+        return tuple(shape)
 
     @staticmethod
     def _between(value: Tensor, left: Tensor | None, right: Tensor | None, owner: Tensor | None = None) -> Tensor:

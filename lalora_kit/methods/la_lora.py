@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lalora_kit.methods.filter import binomial_smooth
-from lalora_kit.methods.method import About, A, B, Method
+from lalora_kit.methods.method import A, About, B, Method
 
 
 def alternate(round: int, step: int) -> frozenset[str]:

@@ -10,14 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.hooks import (
-    HOOKS, About, Begins, Between, ChartOf, Exchanges, Opens, Perturbs, Sends, all_that_trained, as_drawn, as_it_is,
-    as_sent, as_they_are, only_at_the_end,
+    HOOKS,
+    About,
+    Begins,
+    Between,
+    ChartOf,
+    Exchanges,
+    Opens,
+    Perturbs,
+    Sends,
+    all_that_trained,
+    as_drawn,
+    as_it_is,
+    as_sent,
+    as_they_are,
+    only_at_the_end,
 )  # fmt: skip
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.online import first_line
@@ -52,8 +66,8 @@ class Method:
         opens: `(server's adapter, round, generator) -> Adapter`, what the server sends at the start of a round.
         between: `(stack of clients, their numbers, round, step)`, in place, before each step and before an upload.
         exchanges: `(local_steps) -> steps` after which clients send and the server answers; the last one is always in.
-        chart: `(stack, active keys) -> Chart`, coordinates in which gradients are clipped and noised; None: as they are.
-        perturbs: `(stack, round's start, progress, generator) -> stack` that a step's gradients are taken at.
+        chart: `(stack, active keys) -> Chart`, coordinates in which gradients are clipped and noised; None: their own.
+        perturbs: `(stack, round's start, settings, round, step, generator) -> stack` that gradients are taken at.
         keeps: kinds ("A", "B", "head") that never leave a client, and are its own from round to round.
         sends: `(adapter, trained) -> int`, numbers that a client uploads in an exchange.
         optimizers: those that it can be run with.
@@ -81,7 +95,16 @@ class Method:
 
     def trained_in(self, round: int, local_steps: int) -> frozenset[str]:
         """Factors that move in a round: what a client uploads beside the head."""
-        return frozenset().union(*(self.trains(round, step) for step in range(1, local_steps + 1)))
+        return self.factors(round, range(1, local_steps + 1))
+
+    def factors(self, round: int, steps: range) -> frozenset[str]:
+        """Factors that move in these local steps of a round."""
+        return frozenset().union(*(self.trains(round, step) for step in steps))
+
+    def segments(self, local_steps: int) -> list[range]:
+        """The local steps before each exchange of a round."""
+        ends = [0, *sorted(self.exchanges(local_steps))]
+        return [range(first + 1, last + 1) for first, last in pairwise(ends)]
 
     def hooked(self) -> dict[str, object]:
         """What it says beyond the three questions: hooks that are not at their default, by name."""

@@ -85,6 +85,7 @@ def identity_of(
         "schedule": code_of(method.trains),
         "smooth": code_of(method.smooth),
         "aggregate": code_of(method.aggregate),
+        **{f"hook.{name}": code_of(hook) if callable(hook) else str(hook) for name, hook in method.hooked().items()},
         "shards": digest(holdings(task.train, shards, key)),
         "seed": seed,
         **{f"notes.{name}": value for name, value in task.notes.items()},
@@ -112,7 +113,8 @@ def computed_by(task: Task, method: Method) -> dict[str, str]:
     """
     known = {id(value) for value in task.backbone.state_dict(keep_vars=True).values()}
     probed, doubt = probe(task)
-    functions, unseen = fingerprint([method.trains, method.smooth, method.aggregate, task.prepare])
+    hooks = [hook for hook in method.hooked().values() if callable(hook)]
+    functions, unseen = fingerprint([method.trains, method.smooth, method.aggregate, task.prepare, *hooks])
     modules, hidden = fingerprint(task.backbone, known)
     reasons = sorted(unseen | hidden) + [doubt] * bool(doubt)
     unsure = f"{'; '.join(reasons)} ({os.urandom(8).hex()})" if reasons else ""

@@ -21,7 +21,8 @@ from lalora_kit.base.checks import counting, number, require, shown
 from lalora_kit.base.files import read_object
 from lalora_kit.base.steps import step
 from lalora_kit.engine.adapters import Adapter, Key, create
-from lalora_kit.engine.limits import check_fits, check_rank
+from lalora_kit.engine.limits import check_fits
+from lalora_kit.methods.algebra import as_plain_lora, widest_rank
 from lalora_kit.tasks import Task
 
 PREFIX = "base_model.model."
@@ -75,6 +76,7 @@ def load_adapter(directory: Path, task: Task) -> Adapter:
 
 def is_there(adapter: Adapter, directory: Path, task: Task) -> bool:
     """Whether `directory` holds this very adapter, to the bit; PEFT, which takes seconds to load, is not asked."""
+    adapter = as_plain_lora(adapter)
     try:
         found = load_adapter(directory, task)
     except ValueError:
@@ -95,7 +97,9 @@ def read_config(path: Path, task: Task) -> tuple[int, float]:
     try:
         counting("r", rank)
         assert isinstance(rank, int)
-        check_rank(task, rank)
+        most = widest_rank(task)
+        if rank > most:
+            raise ValueError(f"rank={rank} is larger than the narrowest side of every adapted layer ({most}); {REMEDY}")
         require("lora_alpha", alpha, 0 < number("lora_alpha", alpha) < 1e9, "it lies above 0", REMEDY)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
@@ -168,12 +172,14 @@ def check_names(held: dict[str, tuple[int, ...]], wanted: dict[str, tuple[int, .
 def as_peft(adapter: Adapter, task: Task) -> nn.Module:
     """A copy of the task's backbone as a `peft.PeftModel` that carries this adapter and its head.
 
-    Statistics that features are standardised by are folded into the head, so that it takes them as they are.
+    Statistics that features are standardised by are folded into the head, so that it takes them as they are, and what a
+    method merged into the base goes into the factors.
     """
     with step("loading peft, which writes the adapter"):
         from peft import LoraConfig, get_peft_model
         from peft.utils.constants import DUMMY_TARGET_MODULES
 
+    adapter = as_plain_lora(adapter)
     targets, head, backbone = task.targets, task.head, copy.deepcopy(task.backbone).cpu()
     if task.statistics is not None:
         adapter = adapter.with_head(task.statistics.folded(adapter.of("head")))

@@ -17,8 +17,9 @@ from typing import Any
 from lalora_kit.base.machine import bf16_in_hardware
 from lalora_kit.engine.adapters import stack
 from lalora_kit.engine.persample import Engine
-from lalora_kit.local import Optimisers, drawn, private_step
+from lalora_kit.local import drawn, private_step
 from lalora_kit.methods import METHODS
+from lalora_kit.methods.optimisers import Optimisers
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.settings import Settings

@@ -17,8 +17,8 @@ from lalora_kit.base import threefry
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Run, federated_rounds, rounds
-from lalora_kit.local import Optimisers
 from lalora_kit.methods import METHODS
+from lalora_kit.methods.optimisers import Optimisers
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger, composed_epsilon, noise_multiplier
 from lalora_kit.records import NO_NOISE, SEED_KNOWN, Round

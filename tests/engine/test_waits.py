@@ -18,8 +18,9 @@ from lalora_kit import METHODS, local
 from lalora_kit.engine.adapters import stack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Run, rounds
-from lalora_kit.local import Optimisers, private_step
+from lalora_kit.local import private_step
 from lalora_kit.methods.controls import LA_LORA_PERMUTED
+from lalora_kit.methods.optimisers import Optimisers
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger, mechanism
 from lalora_kit.settings import Settings

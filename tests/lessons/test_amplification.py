@@ -21,9 +21,9 @@ from lalora_kit.lessons.amplification import (
     sampled_noise,
 )
 from lalora_kit.lessons.gradients import one_layer
-from lalora_kit.local import Optimisers
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.filter import binomial_smooth
+from lalora_kit.methods.optimisers import Optimisers
 from tests.tiny import FAST, random_adapter, stacked, swin_task
 
 M, N, R, S = 9, 7, 3, 0.5

@@ -11,10 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from lalora_kit import local
+from lalora_kit.auditing.attack import audit
 from lalora_kit.engine.adapters import Adapter, create, stack, unstack
-from lalora_kit.methods import EVERY, Method
-from lalora_kit.methods.algebra import moved
-from tests.tiny import distance, identical, linear_task
+from lalora_kit.engine.persample import Engine
+from lalora_kit.federated import federated_rounds
+from lalora_kit.methods import EVERY, GALLERY, Method
+from lalora_kit.methods.algebra import as_plain_lora, moved
+from lalora_kit.privacy import Ledger
+from lalora_kit.runs.adapterfile import load_adapter
+from lalora_kit.runs.checkpoint import save_rounds
+from tests.tiny import FAST, identical, linear_task
 
 ALL = pytest.mark.parametrize("method", EVERY.values(), ids=EVERY)
 TASK = linear_task()
@@ -99,7 +106,7 @@ def test_the_mean_of_products_is_exact_where_it_is_claimed_and_lost_where_not(me
     gap = 0.0 if method.name == "head-only" else lost(mean, clients, WEIGHTS)
     if method.name == "galore-mean":  # its dense step keeps what lies in the projection; see below
         return
-    assert gap <= 1e-12 if method.name in EXACT else 1e-3 < gap or method.name in APART
+    assert gap <= 1e-12 if method.name in EXACT else gap > 1e-3 or method.name in APART
     turned = method.aggregate(sent, clients[::-1], WEIGHTS[::-1], trained)
     for name, value in moved(mean).items():
         torch.testing.assert_close(moved(turned)[name], value, rtol=1e-12, atol=1e-12)
@@ -114,3 +121,110 @@ def test_one_client_alone_keeps_its_weight(method):
     mean = method.aggregate(sent, [client], [1.0], trains_until(method)[0])
     for name, value in moved(client).items():
         torch.testing.assert_close(moved(mean)[name], value, rtol=1e-12, atol=1e-12)
+
+
+# ---- runs -------------------------------------------------------------------------------------------------------
+
+RUN = replace(FAST, local_steps=4, participation=0.75)
+
+
+@cache
+def cost_of_a_run() -> tuple[float, int]:
+    """ε and the number of releases of any run at these settings."""
+    ledger = Ledger()
+    *_, last = federated_rounds(TASK, EVERY["ffa-lora"], RUN, ledger=ledger)
+    return last.epsilon, len(ledger)
+
+
+@ALL
+def test_a_run_stops_goes_on_is_charged_and_is_saved(method, tmp_path):
+    whole = list(federated_rounds(TASK, method, RUN, ledger=(ledger := Ledger())))
+    assert (whole[-1].epsilon, len(ledger)) == cost_of_a_run(), "a private step costs what it costs"
+    walk = save_rounds(TASK, method, RUN, tmp_path)
+    first = next(walk)
+    walk.close()
+    [last] = save_rounds(TASK, method, RUN, tmp_path, resume=True)
+    for one, two in zip(whole, (first, last), strict=True):
+        assert identical(one.adapter, two.adapter)
+        assert {**one.to_json(), "seconds": 0} == {**two.to_json(), "seconds": 0}
+        assert all(torch.isfinite(value).all() for value in one.adapter.tensors.values())
+    assert len(Ledger(tmp_path / "ledger.jsonl")) == cost_of_a_run()[1], "a resume releases nothing twice"
+    found = load_adapter(tmp_path / "adapter", TASK)
+    scores = Engine(TASK, RUN.scale).predict(last.adapter, TASK.test.inputs)
+    torch.testing.assert_close(Engine(TASK, found.scale).predict(found, TASK.test.inputs), scores, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(plain_peft(tmp_path / "adapter"), scores, rtol=1e-5, atol=1e-5)
+
+
+def plain_peft(directory) -> Tensor:
+    """What PEFT alone makes of the saved adapter on the test inputs."""
+    import copy
+
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(copy.deepcopy(TASK.backbone), str(directory)).eval()
+    with torch.no_grad():
+        return model(**TASK.test.inputs)
+
+
+@ALL
+def test_nothing_without_noise_reaches_the_server(method, monkeypatch):
+    """Where what is released does not depend on the data, nothing that follows does: bit for bit, on other data."""
+    plain = local.noised
+
+    def noise_alone(plan, sums, keys, scales, t, k):
+        return plain(plan, torch.zeros_like(sums), keys, scales, t, k)
+
+    monkeypatch.setattr(local, "noised", noise_alone)
+    seen: list[list[Adapter]] = []
+
+    def watched(sent, clients, weights, trained):
+        seen[-1].extend([sent, *clients])
+        return method.aggregate(sent, clients, weights, trained)
+
+    other = replace(TASK, train=replace(TASK.train, inputs={"x": TASK.train.inputs["x"].flip(0) * 3 + 1}))
+    ends = []
+    for task in (TASK, other):
+        seen.append([])
+        ends.append(list(federated_rounds(task, replace(method, aggregate=watched), RUN))[-1].adapter)
+    assert len(seen[0]) == len(seen[1]) > 0
+    assert all(identical(one, two) for one, two in zip(*seen, strict=True)) and identical(*ends)
+
+
+@ALL
+def test_the_order_of_clients_does_not_matter_in_a_run(method, monkeypatch):
+    from lalora_kit import federated
+
+    quiet = replace(RUN, epsilon=float("inf"), rounds=1, participation=1.0)
+    [r] = federated_rounds(TASK, method, quiet)
+    plain = federated.make_plan
+
+    def turned(*given):
+        plan = plain(*given)
+        return replace(plan, schedule=tuple(clients[::-1] for clients in plan.schedule))
+
+    monkeypatch.setattr(federated, "make_plan", turned)
+    [other] = federated_rounds(TASK, method, quiet)
+    assert other.participants == r.participants[::-1]
+    for name, value in moved(r.adapter).items():
+        torch.testing.assert_close(moved(other.adapter)[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", GALLERY.values(), ids=GALLERY)
+def test_the_audit_hears_a_canary_and_contradicts_nothing(method):
+    """At 99.9 %, seed 1: a right loop is contradicted once in a thousand times at most."""
+    found = audit(method, trials=600, seed=1, confidence=0.999)
+    assert not found.contradicts and found.epsilon == pytest.approx(3, rel=0.01)
+    heard, blank = found.scores[found.held], found.scores[~found.held]
+    error = (heard.var() / len(heard) + blank.var() / len(blank)) ** 0.5
+    assert heard.mean() - blank.mean() > 5 * error, "it hears nothing, so that passing says nothing"
+
+
+def test_a_merged_base_goes_into_the_factors_of_the_file():
+    [adapter] = [list(federated_rounds(TASK, EVERY["flora"], RUN))[-1].adapter]
+    plain = as_plain_lora(adapter)
+    assert {kind for kind, _ in plain.tensors} == {"A", "B", "head"} and plain.scale == 1.0
+    for name, value in moved(adapter).items():
+        torch.testing.assert_close(moved(plain)[name], value, rtol=1e-5, atol=1e-6)
+    assert len(plain.tensors["A", "body"]) > RUN.rank
+    begun_ = list(federated_rounds(TASK, EVERY["dp-lora"], RUN))[-1].adapter
+    assert identical(as_plain_lora(begun_), begun_)

@@ -1,4 +1,4 @@
-"""The gallery: what the field proposes beside LA-LoRA, each as a value that the same loop runs, in a form that is private.
+"""The gallery: what the field proposes beside LA-LoRA, each as a value that the same loop runs, in a private form.
 
 One small file a method; its row of words is its `about`, and `methods/README.md` is held to them. `GALLERY` is the
 whole list. Read `ffa_qr` first. Imports what a method imports: base, tasks, engine, and the room's own files.

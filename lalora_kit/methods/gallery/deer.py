@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.methods.hooks import Chart
-from lalora_kit.methods.method import About, A, B, Method
+from lalora_kit.methods.method import A, About, B, Method
 
 PHASE = 2  # local steps
 DAMPING = 1e-3  # λ: keeps (BᵀB + λI)⁻¹ finite while B is small
@@ -59,6 +59,6 @@ DEER = Method(
         sums="yes", privacy="noise on rm or rn numbers, in coordinates where a step's noise in W is that of r·m or r·n "
         "numbers, however large a factor is",
         changed="each sample is clipped, in place of a client's update; the norm is that of the move of W (the paper's "
-        "is that of the factor, at which its σ holds only while the other factor's norm is at most 1); λ=0.001 is added",
+        "is the factor's, at which its σ holds only while the other factor's norm is at most 1); λ=0.001 is added",
     ),
 )  # fmt: skip

@@ -35,9 +35,7 @@ def corrected(
     return by_layer(mean, mended)
 
 
-def ridge(
-    broadcast: Adapter, clients: Sequence[Adapter], weights: Sequence[float], trained: frozenset[str]
-) -> Adapter:
+def ridge(broadcast: Adapter, clients: Sequence[Adapter], weights: Sequence[float], trained: frozenset[str]) -> Adapter:
     """`corrected` at the paper's λ."""
     return corrected(DAMPING, broadcast, clients, weights, trained)
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, Key
-from lalora_kit.methods.algebra import by_layer
 from lalora_kit.methods.baselines import only_b
 from lalora_kit.methods.hooks import Chart
 from lalora_kit.methods.method import About, Method
@@ -52,7 +51,7 @@ FED_SB = Method(
         does="trains an r×r matrix between fixed U and V",
         trains="r×r numbers", sends="r² up, r² down", exact="exact: U and V are the same for all", sums="yes",
         privacy="noise on r² numbers: the least of all, in exchange for the least reach",
-        changed="U and V are singular directions of the frozen weight, which is public (the paper's come from gradients "
-        "of the private data); R begins at zero; SGD alone",
+        changed="U and V are singular directions of the frozen weight, which is public (the paper's come from "
+        "gradients of the private data); R begins at zero; SGD alone",
     ),
 )  # fmt: skip

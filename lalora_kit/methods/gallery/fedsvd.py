@@ -35,6 +35,7 @@ FEDSVD = Method(
         does="trains B; the server makes the SVD of the mean product the next A and B",
         trains="B", sends="rm up, r(m+n) down", exact="exact: all have the same A", sums="yes",
         privacy="noise on rm numbers; the SVD is post-processing",
-        changed="A is orthonormal from the first round on, not from the second; ε gives no credit for who joins a round",
+        changed="A is orthonormal from the first round on, not from the second; ε gives no credit for the "
+        "draw of who joins a round",
     ),
 )  # fmt: skip

@@ -41,7 +41,7 @@ def by_thirds(local: Adapter, clients: Sequence[int], round: int, step: int) -> 
 def anew(server: Adapter, round: int, generator: np.random.Generator) -> Adapter:
     """Fresh factors on the merged base: A random, B zero."""
     return by_layer(server, lambda name: {
-        "A": drawn_a(*server.tensors["A", name].shape, generator), "B": torch.zeros_like(server.tensors["B", name]),
+        "A": drawn_a(server.tensors["A", name].shape, generator), "B": torch.zeros_like(server.tensors["B", name]),
     })  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def dense_at_first(server: Adapter, round: int, generator: np.random.Generator) 
 def any_projection(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
     """A base to merge into, and a random P `(m, r)` that no step uses: each round finds its own."""
     based = with_base(adapter, task, generator)
-    P = {("P", name): orthonormal(*B.shape, generator).to(B.dtype) for name, B in based.of("B").items()}  # type: ignore[misc]
+    P = {("P", name): orthonormal(B.shape, generator).to(B.dtype) for name, B in based.of("B").items()}
     return by_layer(based.with_tensors(P), lambda name: {
         "A": torch.zeros_like(based.tensors["A", name]), "B": P["P", name] / based.scale,
     })  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, merge_product, orthonormal, with_base
-from lalora_kit.methods.method import About, A, Method
+from lalora_kit.methods.method import A, About, Method
 
 
 def only_a(round: int, step: int) -> frozenset[str]:
@@ -25,7 +25,7 @@ def new_sketch(server: Adapter, round: int, generator: np.random.Generator) -> A
     """B `(m, r)` with orthonormal random columns, and A zero: the weight is the base alone."""
     return by_layer(server, lambda name: {
         "A": torch.zeros_like(server.tensors["A", name]),
-        "B": orthonormal(*server.tensors["B", name].shape, generator),
+        "B": orthonormal(server.tensors["B", name].shape, generator),
     })  # fmt: skip
 
 
