@@ -13,6 +13,7 @@ from lalora_kit.methods.gallery import GALLERY
 from lalora_kit.methods.la_lora import LA_LORA, LA_LORA_NOFILTER
 from lalora_kit.methods.method import Method
 from lalora_kit.methods.own import MARK, NAMED, load_own
+from lalora_kit.methods.wrappers import PLUS, wrapped
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (LA_LORA, DP_LORA, FFA_LORA, ROLORA, HEAD_ONLY, LA_LORA_NOFILTER, DP_LORA_FILTER)
@@ -21,12 +22,13 @@ EVERY: dict[str, Method] = {**METHODS, **GALLERY}
 
 
 def find_method(name: str) -> Method:
-    """The method of that name, or one's own by `file.py:NAME`; an unknown one is a `ValueError` naming the nearest.
+    """The method of that name, NAME+option for a wrapped one, or one's own by `file.py:NAME`.
 
-    A file is executed, so it must be one that you trust.
+    A file is executed, so it must be one that you trust. An unknown name is a `ValueError` that says the nearest.
     """
-    if name in EVERY:
-        return EVERY[name]
+    first, *options = name.split(PLUS)
+    if first in EVERY:
+        return wrapped(EVERY[first], options)
     if MARK in name:
         return load_own(name)
     if name.endswith(".py"):

@@ -154,7 +154,6 @@ HOOKS: dict[str, object] = {
     "exchanges": only_at_the_end,
     "chart": None,
     "perturbs": as_they_are,
-    "keeps": frozenset(),
     "sends": all_that_trained,
     "optimizers": ("sgd", "adamw"),
 }

@@ -68,7 +68,6 @@ class Method:
         exchanges: `(local_steps) -> steps` after which clients send and the server answers; the last one is always in.
         chart: `(stack, active keys) -> Chart`, coordinates in which gradients are clipped and noised; None: their own.
         perturbs: `(stack, round's start, settings, round, step, generator) -> stack` that gradients are taken at.
-        keeps: kinds ("A", "B", "head") that never leave a client, and are its own from round to round.
         sends: `(adapter, trained) -> int`, numbers that a client uploads in an exchange.
         optimizers: those that it can be run with.
         about: what it does, in words; no part of what it is.
@@ -87,7 +86,6 @@ class Method:
     exchanges: Exchanges = only_at_the_end
     chart: ChartOf | None = None
     perturbs: Perturbs = as_they_are
-    keeps: frozenset[str] = NONE
     sends: Sends = all_that_trained
     optimizers: tuple[str, ...] = ("sgd", "adamw")
     about: About = field(default=About(), compare=False, repr=False)

@@ -160,5 +160,6 @@ def averaged(sites: Sequence[Site], parameters: int) -> float:
 
 def trained_numbers(backbone: nn.Module, targets: Sequence[str], head: str, rank: int, method: Method) -> int:
     """d: the most numbers that `method` trains in one step, its factors and the head, of two rounds of two steps."""
-    fresh = create(backbone, targets, head, rank, 1.0, Streams.from_seed(0).generator("init"))
-    return max(fresh.size(method.trains(t, k)) for t in (1, 2) for k in (1, 2))
+    generator = Streams.from_seed(0).generator("init")
+    fresh = method.opens(create(backbone, targets, head, rank, 1.0, generator), 1, generator)
+    return max(method.sends(fresh, method.trains(t, k)) for t in (1, 2) for k in (1, 2))

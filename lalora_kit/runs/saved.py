@@ -9,9 +9,10 @@ from typing import Any
 
 from lalora_kit.base.checks import shown
 from lalora_kit.base.files import read_lines, read_object
-from lalora_kit.methods import EVERY, Method
+from lalora_kit.methods import EVERY, Method, find_method
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.methods.own import FIELDS, check_content, load_again
+from lalora_kit.methods.wrappers import PLUS
 from lalora_kit.records import RunState
 from lalora_kit.runs.marks import check_marks
 from lalora_kit.runs.statefile import is_record, read_state
@@ -68,9 +69,10 @@ def method_of(named: Named, directory: Path, given: Method | None = None) -> Met
         return given
     if named.source:
         return load_again(named.source, directory)
-    known = {**CONTROLS, **EVERY}
-    if named.name in known:
-        return known[named.name]
+    if named.name in CONTROLS:
+        return CONTROLS[named.name]
+    if named.name.split(PLUS)[0] in EVERY:
+        return find_method(named.name)
     raise ValueError(
         f"method {named.name!r} is unknown: {directory} was trained with it, it is none of {', '.join(EVERY)}, and "
         "settings.json names no file of it; go on in Python with save_rounds(..., resume=True), which is given the "

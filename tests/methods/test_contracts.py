@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import re
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from lalora_kit import local
+from lalora_kit import local, methods
 from lalora_kit.auditing.attack import audit
 from lalora_kit.engine.adapters import Adapter, create, stack, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import EVERY, GALLERY, Method
 from lalora_kit.methods.algebra import as_plain_lora, moved
+from lalora_kit.methods.wrappers import OPTIONS
 from lalora_kit.privacy import Ledger
 from lalora_kit.runs.adapterfile import load_adapter
 from lalora_kit.runs.checkpoint import save_rounds
@@ -35,7 +38,6 @@ NOT_EXACT = {
     "la-lora", "la-lora-nofilter", "dp-lora", "dp-lora-filter", "la-lora-gauge", "flexlora", "flexlora-unequal",
     "lora-fair",
 }  # fmt: skip
-APART = {"fedsa"}  # no model for all
 
 
 def begun(method: Method, seed: int, rank: int = 2, scale: float = 0.7) -> Adapter:
@@ -80,8 +82,8 @@ def lost(mean: Adapter, clients: list[Adapter], weights: list[float]) -> float:
 
 
 def test_the_lists_are_complete():
-    assert {*EXACT, *NOT_EXACT, *APART} == EVERY.keys()
-    assert len(EXACT) + len(NOT_EXACT) + len(APART) == len(EVERY)
+    assert EVERY.keys() == EXACT | NOT_EXACT
+    assert len(EXACT) + len(NOT_EXACT) == len(EVERY)
     assert all(method.name == name and method.paper for name, method in EVERY.items())
 
 
@@ -106,7 +108,7 @@ def test_the_mean_of_products_is_exact_where_it_is_claimed_and_lost_where_not(me
     gap = 0.0 if method.name == "head-only" else lost(mean, clients, WEIGHTS)
     if method.name == "galore-mean":  # its dense step keeps what lies in the projection; see below
         return
-    assert gap <= 1e-12 if method.name in EXACT else gap > 1e-3 or method.name in APART
+    assert gap <= 1e-12 if method.name in EXACT else gap > 1e-3
     turned = method.aggregate(sent, clients[::-1], WEIGHTS[::-1], trained)
     for name, value in moved(mean).items():
         torch.testing.assert_close(moved(turned)[name], value, rtol=1e-12, atol=1e-12)
@@ -228,3 +230,25 @@ def test_a_merged_base_goes_into_the_factors_of_the_file():
     assert len(plain.tensors["A", "body"]) > RUN.rank
     begun_ = list(federated_rounds(TASK, EVERY["dp-lora"], RUN))[-1].adapter
     assert identical(as_plain_lora(begun_), begun_)
+
+
+# ---- the page ---------------------------------------------------------------------------------------------------
+
+
+def row(method: Method) -> str:
+    about = method.about
+    said = (about.does, about.trains, about.sends, about.exact, about.sums, about.privacy, method.paper, about.changed)
+    return f"| `{method.name}` | {' | '.join(said)} |"
+
+
+@ALL
+def test_the_page_of_methods_says_what_each_says_of_itself(method):
+    assert all(vars(method.about).values()), "say it all"
+    assert "|" not in "".join(vars(method.about).values())
+    assert row(method) in (Path(methods.__file__).parent / "README.md").read_text("utf-8").splitlines()
+
+
+def test_the_page_of_methods_names_no_other():
+    page = (Path(methods.__file__).parent / "README.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)) == EVERY.keys()
+    assert set(re.findall(r"^- `\+(\w+)`", page, re.MULTILINE)) == OPTIONS.keys()

@@ -75,6 +75,13 @@ def within_projection(
     return merged(by_layer(mean, onto), found)
 
 
+def whole_weights(adapter: Adapter, trained: frozenset[str]) -> int:
+    """The numbers of each dense weight, and the head's."""
+    return adapter.size(frozenset()) + sum(
+        len(B) * adapter.tensors["A", n].shape[1] for n, B in adapter.of("B").items()
+    )
+
+
 GALORE_MEAN = Method(
     "galore-mean", "arXiv 2410.23111", only_a, aggregate=within_projection, least_local_steps=2, begins=any_projection,
     opens=dense_at_first, exchanges=after_the_first,
@@ -90,6 +97,7 @@ GALORE_MEAN = Method(
 )  # fmt: skip
 DENSE_MEAN = Method(
     "dense-mean", "arXiv 2410.23111: what the released code does", only_a, begins=dense_from_the_start,
+    sends=whole_weights,
     about=About(
         does="trains and averages the dense weights of the adapted layers: no adapter, no projection",
         trains="the dense weight", sends="mn up, mn down", exact="exact: the mean of dense weights", sums="yes",
