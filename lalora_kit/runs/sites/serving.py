@@ -55,11 +55,12 @@ class Elsewhere:
     def __init__(self, terms: Terms, plan: Plan, ledger: Ledger, transport: Transport, told: Told) -> None:
         self.terms, self.plan, self.ledger, self.transport, self.told = terms, plan, ledger, transport, told
 
-    def uploads(self, server: Adapter, t: int) -> Uploads:
+    def uploads(self, server: Adapter, t: int, steps: range | None = None) -> Uploads:
         """Those that came in time, in client order; `ValueError` if they are fewer than the quorum."""
-        terms, steps = self.terms, range(1, self.plan.local_steps + 1)
+        terms, whole = self.terms, range(1, self.plan.local_steps + 1)
+        assert steps in (None, whole), "terms name a method with one exchange a round"
         keys = server.keys(terms.method.trained_in(t, self.plan.local_steps))
-        kinds = [sorted({kind for kind, _ in server.keys(terms.method.trains(t, k))}) for k in steps]
+        kinds = [sorted({kind for kind, _ in server.keys(terms.method.trains(t, k))}) for k in whole]
         wanted = {terms.sites[client]: client for client in self.plan.schedule[t - 1]}
         got: dict[int, tuple[dict[Key, Tensor], list[float]]] = {}
         asked = self.transport.ask(terms, t, wanted, pack(server, sorted(server.tensors), {}))
