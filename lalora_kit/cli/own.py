@@ -86,6 +86,7 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
+    from lalora_kit.lessons import intruders
     from lalora_kit.runs import results, yardsticks
     from lalora_kit.runs.spent import open_account
 
@@ -93,6 +94,7 @@ def report(
     found = results.results(run)
     if not as_json:
         typer.echo(results.text(found))
+        typer.echo(intruders.told(run.task, run.saved.state.adapter))
     if not baselines:
         if as_json:
             typer.echo(json.dumps(found.to_json()))

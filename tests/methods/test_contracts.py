@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lalora_kit import local, methods
+from lalora_kit import federated, local, methods
 from lalora_kit.auditing.attack import audit
 from lalora_kit.engine.adapters import Adapter, create, stack, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
-from lalora_kit.methods import EVERY, GALLERY, Method
+from lalora_kit.methods import EVERY, GALLERY, Method, find_method
 from lalora_kit.methods.algebra import as_plain_lora, moved
 from lalora_kit.methods.wrappers import OPTIONS
 from lalora_kit.privacy import Ledger
@@ -194,8 +194,6 @@ def test_nothing_without_noise_reaches_the_server(method, monkeypatch):
 
 @ALL
 def test_the_order_of_clients_does_not_matter_in_a_run(method, monkeypatch):
-    from lalora_kit import federated
-
     quiet = replace(RUN, epsilon=float("inf"), rounds=1, participation=1.0)
     [r] = federated_rounds(TASK, method, quiet)
     plain = federated.make_plan
@@ -209,6 +207,23 @@ def test_the_order_of_clients_does_not_matter_in_a_run(method, monkeypatch):
     assert other.participants == r.participants[::-1]
     for name, value in moved(r.adapter).items():
         torch.testing.assert_close(moved(other.adapter)[name], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [*EVERY.values(), find_method("dp-lora+tangent+flat")], ids=lambda m: m.name)
+def test_a_client_makes_by_itself_what_it_makes_among_others(method):
+    """Over the seam: a site is a side with one client, and the server's part sees uploads alone."""
+    plan = federated.make_plan(TASK, method, RUN, Ledger())
+    run = federated.Run(TASK, method, RUN, plan, Engine(TASK, RUN.scale), Ledger(), None)
+    server = method.opens(plan.start, 1, plan.streams.generator("opens", 0, 1))
+    for steps in method.segments(RUN.local_steps):
+        together = federated.Side(run).uploads(server, 1, steps)
+        for client, adapter in zip(together.clients, together.adapters, strict=True):
+            site = federated.Side(replace(run, plan=replace(plan, schedule=((client,),) * RUN.rounds)))
+            [alone] = site.uploads(server, 1, steps).adapters
+            for key, value in alone.own().items():
+                torch.testing.assert_close(adapter.tensors[key], value, rtol=1e-4, atol=1e-5)
+        trained = method.factors(1, steps)
+        server = method.aggregate(server, together.adapters, plan.weights(together.clients), trained)
 
 
 @pytest.mark.parametrize("method", GALLERY.values(), ids=GALLERY)
