@@ -100,7 +100,8 @@ def told(task: Task, adapter: Adapter) -> str:
     left_out = len(adapter.of("A")) - len(found)
     narrow = f"; {left_out} narrower ones left out" if left_out else ""
     layers = "1 layer" if len(found) == 1 else f"{len(found)} layers"
+    [count] = counts(list(found.values()), [THRESHOLD])
     return (
-        f"intruder dimensions: {counts(list(found.values()), [THRESHOLD])[0]} of the first {looked} singular directions "
+        f"intruder dimensions: {count} of the first {looked} singular directions "
         f"of {layers} are none of the frozen weight's (every |cosine| below {THRESHOLD}{narrow})"
     )

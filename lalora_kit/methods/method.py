@@ -112,8 +112,8 @@ class Method:
         """Raise `ValueError` if a round is too short for the method's schedule, or the optimizer does not suit it."""
         if optimizer not in self.optimizers:
             raise ValueError(
-                f"optimizer={optimizer!r} does not go with {self.name}, which changes the basis of what it trains "
-                f"between steps, so that moments of earlier steps would be of another basis; use "
+                f"optimizer={optimizer!r} does not go with {self.name}, which turns what it trains between steps or "
+                "holds it to a subspace: moments of single entries would be of another basis, or leave it; use "
                 f"optimizer={self.optimizers[0]!r}"
             )
         if local_steps < self.least_local_steps:

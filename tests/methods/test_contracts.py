@@ -93,6 +93,16 @@ def test_a_method_is_a_plain_value(method):
     assert method.name in repr(method) and replace(method, name="mine") != method
 
 
+def test_a_hook_is_part_of_what_a_run_is():
+    """Another hook is another run; a method without any is known by what it was known by before there were hooks."""
+    plain, hooked = EVERY["dp-lora"], replace(EVERY["dp-lora"], between=EVERY["flora-unequal"].between)
+    one, two = (federated.make_plan(TASK, method, RUN, Ledger()) for method in (plain, hooked))
+    assert one.run != two.run and two.identity.items() - one.identity.items() == {
+        ("hook.between", two.identity["hook.between"])
+    }
+    assert not [name for name in one.identity if name.startswith("hook")]
+
+
 @ALL
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_mean_of_products_is_exact_where_it_is_claimed_and_lost_where_not(method, seed):
