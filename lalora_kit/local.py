@@ -69,7 +69,8 @@ def private_step(
     width = sum(map(math.prod, shapes_of(active, local, chart)))
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
-    if chart is None and copies_cost(plan.start) and not len(there.units):  # those are added up sample by sample
+    one = local.map(lambda value: value[0])
+    if chart is None and copies_cost(one) and not len(there.units):  # persons are added up sample by sample
         parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:
         chunks = engine.gradients(*given, *data.widths)

@@ -158,7 +158,8 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     start = method.begins(start, task, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
-    chunk = chosen_chunk(task, settings, start, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
+    sent = method.opens(start, 1, first)  # what a round begins with may be larger
+    chunk = chosen_chunk(task, settings, sent, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
     done = 0 if state is None else state.round
     ended = done == settings.rounds  # nothing more is released, wherever it is read: it needs no room and no noise
     if state is not None and ended:
