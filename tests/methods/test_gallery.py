@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lalora_kit.engine.adapters import Adapter, average, stack
+from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import EVERY, find_method
 from lalora_kit.methods.algebra import (
@@ -35,7 +37,9 @@ from lalora_kit.methods.gallery.galore import dense
 from lalora_kit.methods.wrappers import STRENGTH, flat, near_by, tangent, tangent_space
 from lalora_kit.privacy import clipped_sum
 from lalora_kit.privacy.accounting import rdp_epsilon
-from tests.tiny import FAST, linear_task
+from lalora_kit.privacy.byclient import clipped_by_client
+from tests.tiny import FAST, linear_task, random_adapter, task_of
+from tests.tiny import stacked as stacked_clients
 
 M, N, R = 12, 15, 3
 TASK = linear_task()
@@ -229,6 +233,38 @@ def test_a_client_of_lower_rank_is_one_of_that_rank():
     for A, B, r in zip(local.tensors["A", "w"].double(), local.tensors["B", "w"].double(), ranks, strict=True):
         assert not (B.T @ G)[r:].any() and not (G @ A.T)[:, r:].any()
     assert [halved(c, 1) for c in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("architecture", ["swin", "roberta"])
+def test_what_was_merged_is_as_if_the_backbone_had_it(architecture):
+    """Scores, gradients per sample and clipped sums by client: those of a model whose frozen weights are W0 + W."""
+    task = task_of(architecture)
+    own = stacked_clients([random_adapter(task, 2, 0.7, seed) for seed in (1, 2)])
+    products = random_adapter(task, 2, 0.1, 3).products()
+    moves = {name: move.double() for name, move in products.items()}
+    backbone = copy.deepcopy(task.backbone).double()
+    with torch.no_grad():
+        for name, move in moves.items():
+            backbone.get_submodule(name).weight += move
+    merged_ = own.with_tensors({("W", name): move for name, move in moves.items()})
+    one, two = (
+        Engine(task, 0.7, dtype=torch.float64),
+        Engine(replace(task, backbone=backbone), 0.7, dtype=torch.float64),
+    )
+    for engine in (one, two):
+        engine.prepare = lambda batch: {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+    owner, keys = torch.arange(len(task.train)) % 2, own.keys("AB")
+    given_ = keys, task.train.inputs, task.train.labels, owner
+    pairs = [(one, merged_.map(Tensor.double)), (two, own.map(Tensor.double))]
+    taken = [list(engine.gradients(adapter, *given_)) for engine, adapter in pairs]
+    for (_, left), (_, right) in zip(*taken, strict=True):
+        for a, b in zip(left, right, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+    sums = [sum(part for part, _ in clipped_by_client(engine, adapter, *given_, 0.5)) for engine, adapter in pairs]
+    whole = sum(clipped_sum(gradients, part, 2, 0.5)[0] for part, gradients in taken[0])
+    torch.testing.assert_close(sums[0], sums[1], rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(sums[0], whole, rtol=1e-7, atol=1e-9)
+    assert not torch.allclose(sums[0], sum(p for p, _ in clipped_by_client(two, pairs[0][1], *given_, 0.5)))
 
 
 # ---- charts: shaped noise, small matrices, the tangent space ------------------------------------------------------
