@@ -155,7 +155,7 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     identity = identity_of(task, method, settings, shards, seed, told["partition"])
     first = generator_of(told["init"])
     start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, first)
-    start = method.begins(start, task, first)
+    start = method.begins(start, task.backbone, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
     sent = method.opens(start, 1, first)  # what a round begins with may be larger

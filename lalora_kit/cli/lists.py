@@ -14,10 +14,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def methods() -> None:
-    """List the methods: what each does, and where it comes from."""
-    from lalora_kit.methods import METHODS
+    """List the methods: what each does, and where it comes from; the paper's first, then the gallery's."""
+    from lalora_kit.methods import EVERY
 
-    table(["method", "what it does", "from"], [[m.name, m.about.does, m.paper] for m in METHODS.values()])
+    table(["method", "what it does", "from"], [[m.name, m.about.does, m.paper] for m in EVERY.values()])
+    typer.echo("Any of them with +tangent (another norm to clip by) or +flat (perturbed weights): la-lora+tangent.")
 
 
 @app.command()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.tasks import Task
@@ -97,7 +97,7 @@ def by_layer(adapter: Adapter, function: Callable[[str], Mapping[str, Tensor]]) 
     return with_factors(adapter, made)
 
 
-def with_base(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def with_base(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """The adapter with a place W `(m, n)` for what is merged into each layer's frozen weight; nothing is, so far."""
     heights = {name: len(B) for name, B in adapter.of("B").items()}
     return adapter.with_tensors({("W", n): A.new_zeros(heights[n], A.shape[1]) for n, A in adapter.of("A").items()})

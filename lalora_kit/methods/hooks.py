@@ -13,13 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task
 
-Begins = Callable[[Adapter, Task, np.random.Generator], Adapter]
+Begins = Callable[[Adapter, nn.Module, np.random.Generator], Adapter]
 Opens = Callable[[Adapter, int, np.random.Generator], Adapter]
 Between = Callable[[Adapter, Sequence[int], int, int], None]
 Exchanges = Callable[[int], frozenset[int]]
@@ -27,7 +26,7 @@ Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator],
 Sends = Callable[[Adapter, frozenset[str]], int]
 
 
-def as_drawn(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def as_drawn(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """The first adapter as it was drawn."""
     return adapter
 

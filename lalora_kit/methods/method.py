@@ -62,7 +62,7 @@ class Method:
         smooth: `(noised gradient (clients, ...), "A" or "B") -> same shape`; linear, never sees raw data.
         aggregate: `(broadcast, clients, weights, trained) -> Adapter`; must not change its inputs.
         least_local_steps: below this some factor would never train.
-        begins: `(adapter as drawn, task, generator) -> Adapter`, once, before the first round.
+        begins: `(adapter as drawn, frozen backbone, generator) -> Adapter`, once, before the first round.
         opens: `(server's adapter, round, generator) -> Adapter`, what the server sends at the start of a round.
         between: `(stack of clients, their numbers, round, step)`, in place, before each step and before an upload.
         exchanges: `(local_steps) -> steps` after which clients send and the server answers; the last one is always in.

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.methods.algebra import rows_apart, with_base
 from lalora_kit.methods.hooks import Begins, Chart, as_they_are
 from lalora_kit.methods.method import Method
 from lalora_kit.settings import Settings
-from lalora_kit.tasks import Task
 
 PLUS = "+"
 STRENGTH = 0.05  # Flat-LoRA's σ, in row norms of the weight
@@ -94,14 +93,14 @@ class WithRows:
 
     inner: Begins
 
-    def __call__(self, adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+    def __call__(self, adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
         """The adapter that a run begins with."""
-        begun = self.inner(adapter, task, generator)
+        begun = self.inner(adapter, backbone, generator)
         rows: dict[Key, Tensor] = {}
         for name in begun.of("A"):
-            weight: Tensor = task.backbone.get_submodule(name).weight.detach().cpu()  # type: ignore[union-attr, assignment, operator]
+            weight: Tensor = backbone.get_submodule(name).weight.detach().cpu()  # type: ignore[union-attr, assignment, operator]
             rows["rows", name] = weight.norm(dim=1).to(begun.tensors["A", name].dtype)
-        based = begun if begun.of("W") else with_base(begun, task, generator)
+        based = begun if begun.of("W") else with_base(begun, backbone, generator)
         return based.with_tensors(rows)
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from lalora_kit.cli import tables
 from lalora_kit.cli.app import app
 from lalora_kit.cli.train import default_text
-from lalora_kit.methods import METHODS
+from lalora_kit.methods import EVERY
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.tasks import TASKS
 
@@ -45,19 +45,19 @@ def piped(*arguments: str) -> str:
 
 
 def test_methods_say_what_they_do_in_a_line():
-    for method in (*METHODS.values(), *CONTROLS.values()):
+    for method in (*EVERY.values(), *CONTROLS.values()):
         does = method.about.does
-        assert 15 <= len(does) <= 90 and "arXiv" not in does and "\n" not in does, method.name
+        assert 15 <= len(does) <= 100 and "arXiv" not in does and "\n" not in does, method.name
     lines = piped("methods").splitlines()
-    assert len(lines) == 1 + len(METHODS)
-    for line, method in zip(lines[1:], METHODS.values(), strict=True):
+    assert len(lines) == 1 + len(EVERY) + 1 and "+tangent" in lines[-1]
+    for line, method in zip(lines[1:-1], EVERY.values(), strict=True):
         assert line.startswith(method.name) and method.about.does in line and line.endswith(method.paper)
 
 
 def test_a_pipe_gets_plain_text_and_a_terminal_a_drawn_table():
     plain, drawn = piped("methods"), on_a_terminal("methods")
     assert "│" not in plain and "\x1b" not in plain
-    assert "│" in drawn and all(name in drawn for name in METHODS)
+    assert "│" in drawn and all(name in drawn for name in EVERY)
     assert all(len(line) <= 100 for line in drawn.replace("\x1b[1m", "").replace("\x1b[0m", "").splitlines())
 
 

@@ -44,7 +44,7 @@ def begun(method: Method, seed: int, rank: int = 2, scale: float = 0.7) -> Adapt
     """What the method's server sends in a round, in float64, with factors that have moved where they could have."""
     generator = np.random.default_rng(seed)
     drawn = create(TASK.backbone, TASK.targets, TASK.head, rank, scale, generator)
-    first = method.begins(drawn, TASK, generator).map(Tensor.double)
+    first = method.begins(drawn, TASK.backbone, generator).map(Tensor.double)
     return method.opens(first, 1, generator)
 
 

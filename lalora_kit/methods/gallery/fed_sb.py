@@ -10,20 +10,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.methods.baselines import only_b
 from lalora_kit.methods.hooks import Chart
 from lalora_kit.methods.method import About, Method
-from lalora_kit.tasks import Task
 
 
-def of_the_base(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def of_the_base(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """U `(m, r)` and A = Vᵀ `(r, n)`: the first singular directions of each frozen weight; B = U·0."""
     kept, made = dict(adapter.tensors), {}
     for name, A in adapter.of("A").items():
-        weight: Tensor = task.backbone.get_submodule(name).weight.detach().cpu().double()  # type: ignore[union-attr, assignment, operator]
+        weight: Tensor = backbone.get_submodule(name).weight.detach().cpu().double()  # type: ignore[union-attr, assignment, operator]
         U, _, Vh = torch.linalg.svd(weight, full_matrices=False)
         made["A", name], kept["U", name] = Vh[: len(A)].to(A.dtype), U[:, : len(A)].to(A.dtype)
     return Adapter({**kept, **made}, adapter.scale)

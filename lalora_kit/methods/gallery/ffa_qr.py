@@ -7,15 +7,15 @@ compares with a method that makes A orthonormal compares with that too; this one
 from __future__ import annotations
 
 import numpy as np
+from torch import nn
 
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.methods.algebra import by_layer, rows_apart
 from lalora_kit.methods.baselines import only_b
 from lalora_kit.methods.method import About, Method
-from lalora_kit.tasks import Task
 
 
-def orthonormal_a(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def orthonormal_a(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """A's rows made orthonormal, once; B is zero, so the model stays what it is."""
     return by_layer(adapter, lambda name: {"A": rows_apart(adapter.tensors["A", name])[1]})
 

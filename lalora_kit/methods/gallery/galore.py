@@ -14,13 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, merge_product, merged, orthonormal, with_base
 from lalora_kit.methods.gallery.rac import only_a
 from lalora_kit.methods.method import About, Method
-from lalora_kit.tasks import Task
 
 
 def dense(adapter: Adapter) -> Adapter:
@@ -33,7 +32,7 @@ def dense(adapter: Adapter) -> Adapter:
     return by_layer(adapter, whole)
 
 
-def dense_from_the_start(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def dense_from_the_start(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """The whole weight of each layer trains, in every step."""
     return dense(adapter)
 
@@ -43,9 +42,9 @@ def dense_at_first(server: Adapter, round: int, generator: np.random.Generator) 
     return dense(server)
 
 
-def any_projection(adapter: Adapter, task: Task, generator: np.random.Generator) -> Adapter:
+def any_projection(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
     """A base to merge into, and a random P `(m, r)` that no step uses: each round finds its own."""
-    based = with_base(adapter, task, generator)
+    based = with_base(adapter, backbone, generator)
     P = {("P", name): orthonormal(B.shape, generator).to(B.dtype) for name, B in based.of("B").items()}
     return by_layer(based.with_tensors(P), lambda name: {
         "A": torch.zeros_like(based.tensors["A", name]), "B": P["P", name] / based.scale,
