@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "nobody takes part": (["train", "--participation", "0"], "use 0 < p <= 1"),
     "a rate above one": (["train", "--sample-rate", "2"], "lies in (0, 1]"),
     "rate and batch at once": (["train", "--sample-rate", "0.1", "--batch-size", "16"], "set one of them"),
-    "a batch above a client's data": (["train", "--batch-size", "500"], "use batch_size of at most"),
+    "a batch above a client's data": (["train", "--batch-size", "3000"], "use batch_size of at most"),
     "alternation without a second step": (["train", "--local-steps", "1"], "local_steps"),
     "no rounds": (["train", "--rounds", "0"], "a whole number of at least 1"),
     "a learning rate below zero": (["train", "--learning-rate", "-1"], "a finite number above 0"),

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant
 from opacus.accountants.analysis import rdp
 
-from lalora_kit.privacy import composed_epsilon, merged, noise_multiplier, odds, safe_noise_multiplier
+from lalora_kit.lessons.lesson import odds
+from lalora_kit.privacy import composed_epsilon, merged, noise_multiplier, safe_noise_multiplier
 from lalora_kit.privacy.accounting import prv_epsilon, rdp_epsilon
 
 # (q, σ, steps, δ): ε by dp-accounting's privacy loss distributions on a grid of 1e-4 (rows 8 and 9: analytic),

@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lalora_kit.engine.adapters import Adapter, aggregation_gap, average, create
+from lalora_kit.engine.adapters import Adapter, average, create
 from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.amplification import kept_by
 from lalora_kit.lessons.coupling import cross_over_linear, half_steps, promised_move, stepped
@@ -25,6 +25,7 @@ from lalora_kit.lessons.hessian import hessian_product, lanczos
 from lalora_kit.lessons.sharpness import rescaled
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.filter import binomial_smooth
+from lalora_kit.methods.gap import aggregation_gap
 from lalora_kit.methods.projection import projected
 from lalora_kit.privacy import Streams
 from tests.tiny import task_of

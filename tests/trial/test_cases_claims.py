@@ -160,11 +160,12 @@ def test_p11_figure_and_table_show_the_interval_that_decided():
 
 def test_p11_a_gain_of_the_grid_that_is_the_same_in_every_seed_is_not_clear():
     from lalora_kit.trial.ablation import gain
+    from lalora_kit.trial.designs import DIGITS
     from lalora_kit.trial.study import Cell
 
     cells = {name: [Cell(name, 0.5, 3.0, 4, 8, seed) for seed in range(3)] for name in ("la-lora", "rolora")}
     runs = {cell: [0.5 + 0.1 * (cell.method == "la-lora")] for side in cells.values() for cell in side}
-    found = gain(runs, "la-lora", "rolora", (0.5, 0.5))
+    found = gain(runs, "la-lora", "rolora", (0.5, 0.5), design=DIGITS)
     assert not found.clear and "no spread" in str(found)
 
 

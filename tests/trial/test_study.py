@@ -85,4 +85,4 @@ def test_a_linear_model_has_a_rate_of_its_own_and_a_gain_is_told_over_each_basel
     done = made.finished(["3"], ["dp-lora"], (0, 1), workers=1)
     assert {cell.clients for cell in done} == {4}, "as is usual on the task"
     told = made.report(["3"], ["dp-lora"], (0, 1), done)
-    assert "| linear | 0.500 ± 0.000 (2, 0.5) |" in told and "| dp-lora less linear | +0.0 (0.0) |" in told
+    assert "| linear | 0.500 ± 0.000 (4, 0.5) |" in told and "| dp-lora less linear | +0.0 (0.0) |" in told
