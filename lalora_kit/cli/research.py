@@ -86,7 +86,10 @@ def claims(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts."""
+    """Put the paper's claims on trial: choose rates, run every pair over seeds, and print the verdicts.
+
+    On mnist that takes hours; a second call goes on where the first one stopped. On digits it takes minutes.
+    """
     out = out or folder("claims", task)
     at_once = workers or usable_cores()
     told = f"{seeds} seeds" if seeds else "its own seeds"

@@ -1,6 +1,7 @@
 """The runs behind the claims and the comparisons: which are needed, in which order, and the tables they end in.
 
-    lalora claims                         # all rows: some 450 runs of some seconds
+    lalora claims --task digits           # all rows: some 450 runs of some seconds
+    lalora claims                         # on mnist: many more, of ten seconds and longer
     lalora compare la-lora mine.py:MINE   # a method of one's own, by the same grid, controls and rule
 
 Rates are chosen first, on seeds that are not reported. Runs that the shipped grid holds already are taken from there.

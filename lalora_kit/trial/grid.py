@@ -1,6 +1,7 @@
 """The grid that the lessons draw: every method at the defaults but for one setting, several seeds each.
 
-    python -m lalora_kit.trial.grid                       # all of it: about 600 runs of some seconds
+    python -m lalora_kit.trial.grid                       # all of it, on mnist: hours of one core
+    python -m lalora_kit.trial.grid --task digits         # about 600 runs of some seconds
     python -m lalora_kit.trial.grid --axis learning_rate --seeds 0 1
     python -m lalora_kit.trial.grid --baselines linear linear-hog
 

@@ -101,7 +101,7 @@ def test_it_never_passes_its_budget(run):
     ("name", "words"),
     [
         ("00_start_here", "Shown on digits. On stdlib-docs"),
-        ("04_la_lora", "The shipped grid is of digits. On stdlib-docs there are this page's own runs alone"),
+        ("04_la_lora", "No grid of stdlib-docs is shipped. There are this page's own runs alone"),
         ("06_claims_on_trial", "the same seeds in the shipped runs, at the defaults: none"),
     ],
 )
