@@ -1,8 +1,8 @@
 """Hooks: what a method may say beyond the three questions, each with a default that does nothing.
 
-What a hook sees has left the mechanism: adapters that noised gradients have moved, round and step, public randomness.
-`chart` alone decides how a gradient is looked at before it is clipped, and so it is a linear map that the adapter
-fixes. No hook is given a sample, a label, or a gradient without noise.
+What a hook sees has left the mechanism, or is public: adapters that noised gradients have moved, the frozen backbone,
+round and step, public randomness. `chart` alone decides how a gradient is looked at before it is clipped, and so it is
+a linear map that the adapter fixes. No hook is given a sample, a label, or a gradient without noise.
 """
 
 from __future__ import annotations

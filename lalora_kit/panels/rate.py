@@ -1,7 +1,7 @@
 """The ablation's panel: choose a method and its rate beside ε, rank and clients, and see where the run lands.
 
-On the right lies the shipped grid along one setting, a band over seeds with all else at the defaults; every run that
-ends here adds a dot to it. On the left a band of the grid lies under the curve, where the grid holds such runs.
+On the right lies the shipped grid along one setting, a band over seeds with all else as usual on the task; every run
+that ends here adds a dot to it. On the left a band of the grid lies under the curve, where the grid holds such runs.
 """
 
 from __future__ import annotations

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lalora_kit.base.files import append_line, make_folder, read_lines
+from lalora_kit.runs.yardsticks import HEAD_ONLY
 from lalora_kit.trial import grid
 from lalora_kit.trial.claims import CLAIMS, POINTS, Claim
 from lalora_kit.trial.designs import DIGITS, LESSONS, Design, Grid
 from lalora_kit.trial.study import Cell, computed, ensure, find, lines, made_with
 from lalora_kit.trial.tables import RUNS
 from lalora_kit.trial.verdicts import (
-    HEAD_ONLY,
     Row,
     Runs,
     at_best,

@@ -1,4 +1,4 @@
-"""The grid that the lessons draw: every method at the defaults but for one setting, several seeds each.
+"""The grid that the lessons draw: every method at a task's usual settings but for one, several seeds each.
 
     python -m lalora_kit.trial.grid                       # all of it, on mnist: hours of one core
     python -m lalora_kit.trial.grid --task digits         # about 600 runs of some seconds

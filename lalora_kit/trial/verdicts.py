@@ -33,6 +33,7 @@ from decimal import ROUND_CEILING, Context
 from types import MappingProxyType
 from typing import Any
 
+from lalora_kit.runs.yardsticks import HEAD_ONLY
 from lalora_kit.trial.claims import CLAIMS, Claim, Line
 from lalora_kit.trial.designs import LESSONS, Design
 from lalora_kit.trial.effects import Effect, together
@@ -41,7 +42,6 @@ from lalora_kit.trial.study import Cell, find
 TOO_FEW = "too few seeds to say"
 STILL = "no verdict: the same difference in every seed"
 AT_EQUAL = " only at equal learning rate"
-HEAD_ONLY = "head-only"
 Runs = Mapping[Cell, Line]
 Rates = tuple[float, float]
 Moved = Mapping[str, Any]  # settings of a claim that are not the usual ones

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("flwr") is None, reason="flwr is not installed: no round went over Flower ('.[flower]')"
 )
 HERE, ROOT = Path(sys.executable).parent, Path(__file__).resolve().parents[2]
-PATIENCE = 400  # seconds for the job, which took 66 on two cores that others were busy on
+PATIENCE = 400  # seconds for the job, which takes half a minute on two quiet cores and minutes on busy ones
 SETTINGS = Settings(epsilon=3.0, clients=2, rounds=2, local_steps=2)
 
 

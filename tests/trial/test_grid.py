@@ -13,11 +13,12 @@ from lalora_kit.methods import METHODS
 from lalora_kit.runs.usual import settings_for
 from lalora_kit.trial import grid, rivals
 from lalora_kit.trial import study as trials
-from lalora_kit.trial.designs import DESIGNS, DIGITS
+from lalora_kit.trial.designs import DESIGNS, DIGITS, design_of
 from lalora_kit.trial.study import Cell
 from tests.fakes import free_runs
 
 MADE = {"made": "m", "command": "c", "task": {"task": "digits", "data": "d"}, "settings": {"rounds": 10}}
+SHIPPED = sorted({"digits", *(path.stem for path in grid.KEPT.glob("*.jsonl"))})
 FIRST = Cell("la-lora", 0.5, 3.0, 4, 8, 0)
 
 
@@ -111,12 +112,12 @@ def test_one_run_and_what_it_was_made_with(monkeypatch):
     assert made["task"]["task"] == "digits" and made["versions"]["torch"] and len(made["made"]) == 16
 
 
-@pytest.mark.skipif(not grid.FILE.exists(), reason="the grid has not been made yet")
-def test_the_shipped_grid_can_be_read():
-    runs = grid.load()
+@pytest.mark.parametrize("task", SHIPPED)
+def test_a_shipped_grid_can_be_read(task):
+    runs, design = grid.load(grid.file_of(task)), design_of(task)
     assert runs and all(0 <= accuracy <= 1 for curve in runs.values() for accuracy in curve)
-    known = set(grid.cells(grid.AXES, grid.SERIES, grid.SEEDS))
-    assert set(runs) <= known | rivals.known()
+    known = set(grid.cells(design.axes, grid.SERIES, design.drawn, design))
+    assert set(runs) <= known | rivals.known(design=design)
 
 
 def test_where_runs_were_computed_is_no_reason_to_refuse_them(inline, tmp_path):

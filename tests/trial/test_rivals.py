@@ -96,8 +96,7 @@ def test_a_run_is_told_what_it_is_not_ahead_of(filled):
     assert told_of_run(METHODS["dp-lora"], 0.9, 2000, found) == []
 
 
-@pytest.mark.skipif(not grid.FILE.exists(), reason="the grid has not been made yet")
-def test_the_shipped_grid_holds_linear_models_everywhere():
-    runs, design = grid.load(), grid.LESSONS
+def test_the_shipped_grid_of_digits_holds_linear_models_everywhere():
+    runs, design = grid.load(grid.file_of("digits")), DIGITS
     names = ("linear", "linear-hog")
     assert all(rival(runs, name, *place, design) for name in names for place in places(name, design))
