@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lalora_kit.engine.adapters import Adapter
+from lalora_kit.engine.adapters import Adapter, create
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Run, Side, planned_rounds
 from lalora_kit.methods import Method
@@ -28,6 +30,7 @@ from lalora_kit.runs.sites.places import Limit
 from lalora_kit.runs.sites.serving import serve, server_plan
 from lalora_kit.runs.sites.site import Site
 from lalora_kit.runs.sites.terms import Terms, about
+from lalora_kit.runs.sites.wire import pack
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
@@ -130,7 +133,7 @@ def side_by_side(task: Task, terms: Terms, near: Near, directory: Path, ledger: 
 
 
 class Replayed(NamedTuple):
-    """What a server learns that asks one round of a naive site twice, entry by entry of B's gradient."""
+    """What a server learns that asks one round of a naive site twice, entry by entry of the factors' gradient."""
 
     truth: Tensor  # the clipped gradient, without noise
     answer: Tensor  # what one answer shows of it
@@ -142,27 +145,86 @@ class Replayed(NamedTuple):
         return float((self.difference - self.truth).abs().max())
 
 
-def replayed(task: Task, method: Method, settings: Settings) -> Replayed:
-    """A site without a journal, asked for round 1 twice: with a model, and with one in which A and B are zero.
+def replayed(task: Task, method: Method, settings: Settings, server: Adapter) -> Replayed:
+    """A site without a journal, asked for one round twice: with the server's model, and with its A and B at zero.
 
     Where both factors are zero, no gradient reaches either of them. So of the second answer nothing is left but its
     noise, and that is the noise of the first. What is looked at is the first step's release, in float64.
     """
     plan = make_plan(task, method, replace(settings, clients=1, seed=None), Ledger())
     engine = Engine(task, settings.scale, max_samples=plan.max_samples)
-    empty = plan.start.map(torch.zeros_like)
-    other = plan.start.with_tensors({key: empty.tensors[key] for key in plan.start.keys(("A", "B")) if key[0] != "head"})
+    active, [sigma] = plan.start.keys(method.trains(1, 1)), plan.sigmas
+    factors = {key: server.tensors[key] for key in server.tensors if key[0] != "head"}
+    empty = server.with_tensors({key: torch.zeros_like(value) for key, value in factors.items()})
 
-    def told(server: Adapter, sigma: float) -> Tensor:
+    def told(adapter: Adapter, sigma: float) -> Tensor:
         seen: list[Tensor] = []
         naive = replace(plan, sigmas=(sigma,))
         run = Run(task, method, settings, naive, engine, Ledger(), lambda c, t, k, release: seen.append(release))
-        Side(run).local_round(server, 1)
+        Side(run).local_round(adapter, 1)
         return seen[0]
 
-    active = plan.start.keys(method.trains(1, 1))
-    parts = [plan.start.tensors[key].numel() for key in active]
-    mine = torch.cat([torch.full((size,), key[0] == "B") for key, size in zip(active, parts, strict=True)])
-    [sigma] = plan.sigmas
-    first, second, truth = told(plan.start, sigma), told(other, sigma), told(plan.start, 0.0)
+    mine = torch.cat([torch.full((server.tensors[key].numel(),), key in factors) for key in active])
+    first, second, truth = told(server, sigma), told(empty, sigma), told(server, 0.0)
     return Replayed(truth[mine], first[mine], (first - second)[mine])
+
+
+def weighed(task: Task, method: Method, settings: Settings) -> dict[str, int]:
+    """Bytes that the server and one site send each other in a round: the model, the upload's numbers, facts beside."""
+    start = create(task.backbone, task.targets, task.head, settings.rank, 1.0, np.random.default_rng(0))
+    keys, steps = start.keys(method.trained_in(1, settings.local_steps)), range(1, settings.local_steps + 1)
+    kinds = [{kind for kind, _ in start.keys(method.trains(1, k))} for k in steps]
+    facts = {"site": NAMES[0], "round": 1, "size": 1000, "rate": 1 / 3, "sigma": 1 / 3, "others": [], "epsilon": 1 / 3}
+    reply = len(pack(start, keys, facts, [0.0] * sum(map(len, kinds))))
+    numbers = 4 * sum(start.tensors[key].numel() for key in keys)
+    down = len(pack(start, sorted(start.tensors), {}))
+    return {"down: the model": down, "up: the noised upload": numbers, "facts beside them": reply - numbers}
+
+
+def contents(task: Task, method: Method, settings: Settings, reply: bytes) -> str:
+    """What an upload holds, as a Markdown table: what it is, how much of it, and who else may see it."""
+    weight, about_ = weighed(task, method, settings), facts_in(reply)
+    numbers = weight["up: the noised upload"] // 4
+    said = ", ".join(f"{name} {shown(value)}" for name, value in about_.items() if name in TOLD)
+    return as_table(
+        ["in the upload", "how much", "what it is"],
+        [
+            ["factors and head", f"{numbers:,} numbers, {4 * numbers:,} bytes", "what the local steps made of the model, noised"],
+            ["facts", f"{len(reply) - 4 * numbers:,} bytes", f"public: {said}; lengths of the noised steps"],
+            ["samples, labels, plain gradients, the secret", "0 bytes", "stay at the site"],
+        ],
+    )  # fmt: skip
+
+
+TOLD = ("site", "round", "size", "rate", "sigma", "epsilon")
+
+
+def facts_in(reply: bytes) -> dict[str, Any]:
+    """The facts beside an upload's numbers."""
+    head = json.loads(reply[8 : 8 + int.from_bytes(reply[:8], "little")])
+    return dict(json.loads(head["__metadata__"]["about"]))
+
+
+def shown(value: Any) -> str:
+    """A fact, short."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def for_real() -> str:
+    """How to run the same over Flower from here, and whether it is installed."""
+    here = f"Flower {version('flwr')} is installed here." if find_spec("flwr") else (
+        "Flower is not installed here, so no message left this process. In an environment of its own:\n"
+        "    python -m pip install 'lalora-kit[flower]'"
+    )  # fmt: skip
+    return "\n".join([
+        here, "Three terminals (DEPLOYING.md has each line, and what to break afterwards):",
+        "    lalora serve app trial --sites north,south --task digits --rounds 5    # the server: app and terms",
+        "    lalora site init north --name north --task digits --share 1/2 --epsilon 3",
+        "    lalora site run north --terms trial/terms.json --connect 127.0.0.1:8000 --insecure",
+    ])  # fmt: skip

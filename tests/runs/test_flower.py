@@ -21,7 +21,7 @@ from lalora_kit.runs.sites.setup import make_key
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import load_task
 from tests.federation import NAMES, simulated
-from tests.flower import Flower
+from tests.flower import Flower, free_port
 from tests.tiny import identical
 
 pytestmark = pytest.mark.skipif(
@@ -57,8 +57,8 @@ def stranger(flower: Flower, home: Path) -> None:
     make_key(home / "key", "")
     flower.start(
         "stranger", "flower-supernode", "--root-certificates", str(flower.home / "ca.crt"),
-        "--auth-supernode-private-key", str(home / "key"), "--superlink", f"127.0.0.1:{flower.port}", "--port", "0",
-        "--node-config", f"socket='{flower.doors / 'north' / 'socket'}'",
+        "--auth-supernode-private-key", str(home / "key"), "--superlink", f"127.0.0.1:{flower.port}", "--port",
+        str(free_port()), "--node-config", f"socket='{flower.doors / 'north' / 'socket'}'",
     )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ def test_a_superlink_killed_in_a_run_comes_back_with_its_nodes_and_the_run_goes_
     """With TLS, registered keys and --database: Flower ends the run as failed, the next one resumes; nothing is spent."""
     with Flower(tmp_path, load_task("digits"), SETTINGS, secure=True, database=True) as flower:
         stranger(flower, tmp_path / "unknown")
+        unknown = flower.running["stranger"]
+        flower.wait(lambda: "Failed to activate SuperNode" in flower.said("stranger"), "stranger", unknown, MOST)
         job = flower.run()
         flower.wait(lambda: "round 1/" in flower.said("job"), "job", job, MOST)
         flower.running["superlink"].send_signal(signal.SIGKILL)
@@ -74,6 +76,4 @@ def test_a_superlink_killed_in_a_run_comes_back_with_its_nodes_and_the_run_goes_
         again = flower.run("again")
         flower.wait(lambda: f"done; kept in {flower.out}" in flower.said("again"), "again", again, MOST)
         assert "round 1/" not in flower.said("again") and "round 2/" in flower.said("again")
-        assert "Connection successful" not in flower.said("stranger") and "Sending" not in flower.said("stranger")
-        assert flower.said("stranger").count("[RUN") == 0
     is_the_simulators(flower, 4)
