@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.lessons.across import Near, dealt, twin
+from lalora_kit.lessons.sites.across import Near, dealt, twin
 from lalora_kit.methods import EVERY, Method
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import Round

@@ -25,7 +25,8 @@ from typing import Any
 
 from lalora_kit.book.notebooks import made_with
 from lalora_kit.federated import federated_rounds
-from lalora_kit.lessons.across import Near, weighed
+from lalora_kit.lessons.sites.across import Near
+from lalora_kit.lessons.sites.travel import weighed
 from lalora_kit.methods import METHODS
 from lalora_kit.runs.saved import load
 from lalora_kit.runs.sites.serving import serve
@@ -96,7 +97,9 @@ def table(kept: dict[str, Any]) -> str:
         f"{one['way']}: {one['idle_up']:,} up and {one['idle_down']:,} down a second"
         for one in kept["rows"] if "idle_up" in one
     )  # fmt: skip
-    return "\n".join([*lines, "", f"Of them the kit's own: {kinds}.", f"An idle node: {idle}.", f"On {kept['machine']}."])
+    return "\n".join(
+        [*lines, "", f"Of them the kit's own: {kinds}.", f"An idle node: {idle}.", f"On {kept['machine']}."]
+    )
 
 
 def measured() -> dict[str, Any]:

@@ -72,7 +72,9 @@ def across_figure(view: AcrossView) -> go.Figure:
     ]  # fmt: skip
     data = across_data(view)
     for style, points in zip(styles, data[:2], strict=True):
-        figure.add_trace(go.Scatter(mode="lines+markers", hovertemplate="round %{x}: %{y:.2%}", **style, **points), 1, 1)
+        figure.add_trace(
+            go.Scatter(mode="lines+markers", hovertemplate="round %{x}: %{y:.2%}", **style, **points), 1, 1
+        )
     for colour, bar in zip([*KINDS.values(), LIMIT], data[2:], strict=True):
         drawn = go.Bar(orientation="h", marker_color=colour, showlegend=False, textposition="auto",
                        hovertemplate="%{y}: %{text}<extra></extra>", **bar)  # fmt: skip

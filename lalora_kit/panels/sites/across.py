@@ -15,7 +15,8 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.figures.sites.across import AcrossView, across_data, across_figure, across_title
-from lalora_kit.lessons.across import NAMES, Near, Pair, opened, side_by_side, terms_of, weighed
+from lalora_kit.lessons.sites.across import NAMES, Near, Pair, opened, side_by_side, terms_of
+from lalora_kit.lessons.sites.travel import weighed
 from lalora_kit.methods import Method
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.live_panel import LivePanel
@@ -42,7 +43,9 @@ class AcrossTraining(LiveTraining):
         self, task: Task, method: Method, settings: Settings, *, ledger: Ledger, first: Sequence[Pair] = ()
     ) -> None:
         if settings.seed is not None:
-            raise ValueError(f"seed={settings.seed} cannot be part of terms: whoever has it knows the noise; leave it out")
+            raise ValueError(
+                f"seed={settings.seed} cannot be part of terms: whoever has it knows the noise; leave it out"
+            )
         super().__init__(task, method, settings, ledger=ledger, first=[pair.sites for pair in first])
         self.twins: weakref.WeakKeyDictionary[Round, Round] = weakref.WeakKeyDictionary()
         for pair in first:

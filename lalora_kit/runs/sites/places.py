@@ -65,7 +65,9 @@ class Place(NamedTuple):
         newest = sorted((self.folder / "state").glob("round-*.safetensors"))[-1]
         values, named = opened(newest)
         ended = values["round"] == settings.rounds or not (self.folder / SECRET).exists()
-        kept: dict[Key, Tensor] = {(name.split("/", 1)[0], name.split("/", 1)[1]): value for name, value in named.items()}
+        kept: dict[Key, Tensor] = {
+            (name.split("/", 1)[0], name.split("/", 1)[1]): value for name, value in named.items()
+        }
         return RunState(
             values["round"], Adapter(kept, settings.scale), values["identity"], values["machine"],
             read_secret(self.folder, settings, ended=ended),

@@ -24,7 +24,7 @@ STAY = {
 
 def stays(method: Method) -> str:
     """Why a method does not run over sites; empty if it does."""
-    if method.name not in EVERY or method.source:
+    if EVERY.get(method.name) != method or method.source:
         return "it is none of the kit's own by name, and no code travels"
     return "; ".join(why for hook, why in STAY.items() if hook in method.hooked())
 
