@@ -1,8 +1,9 @@
 """HTML pages of executed notebooks that open anywhere, without network.
 
-A page holds the notebook's prose, its code (folded), and its figures as the JSON that plotly left in the
-notebook, drawn by the `plotly.min.js` of the installed plotly package. Formulas become MathML, which every
-browser draws by itself. A policy in each page forbids it to load anything from elsewhere.
+A page holds the notebook's prose, its code (open or folded as the notebook has it), its questions with their answers
+folded, and its figures as the JSON that plotly left in the notebook, drawn by the `plotly.min.js` of the installed
+plotly package. Formulas become MathML, which every browser draws by itself. A policy in each page forbids it to load
+anything from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from lalora_kit.book.execute import RESULT_MIME, NotebookRun
+from lalora_kit.book.execute import ANSWER_MIME, QUESTION_MIME, RESULT_MIME, NotebookRun
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 CODE = ("folded", "open", "hidden")
@@ -65,7 +66,7 @@ def page(
 
     `self_contained` puts plotly's script (5 MB) into the page, for a handout of one file; otherwise it is
     written once beside the pages. `index` is the address of the page that lists them all, if there is one.
-    `code` is one of `CODE`; the parameters are always on show.
+    `code` is one of `CODE`: as the notebook folds it, all of it open, or none; the parameters are always on show.
     """
     if code not in CODE:
         raise ValueError(f"code={code!r} is unknown; it is {', '.join(CODE)}; choose one of them")
@@ -81,6 +82,8 @@ def page(
         "policy": POLICY,
         "plotly_mime": PLOTLY_MIME,
         "result_mime": RESULT_MIME,
+        "question_mime": QUESTION_MIME,
+        "answer_mime": ANSWER_MIME,
         "error": run.error,
         "index": index,
         "code": code,

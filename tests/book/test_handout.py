@@ -3,6 +3,7 @@
 import os
 import re
 
+import nbformat
 import pytest
 
 from lalora_kit.book.handout import handout
@@ -63,9 +64,12 @@ def test_the_index_is_a_table_of_contents(handed):
     assert "1 of 4 pages show a run that failed" in index
 
 
-@pytest.mark.parametrize(("code", "shown", "opened"), [("hidden", 0, 2), ("open", 1, 4), ("folded", 1, 2)])
-def test_code_is_hidden_open_or_folded(tmp_path, code, shown, opened):
-    path = write(tmp_path, "n.ipynb", "named_by_nobody_else = 'code'", RESULT)
+@pytest.mark.parametrize(("code", "shown", "opened"), [("hidden", 0, 2), ("open", 1, 5), ("folded", 1, 4)])
+def test_code_is_hidden_open_or_as_the_notebook_folds_it(tmp_path, code, shown, opened):
+    path = write(tmp_path, "n.ipynb", "named_by_nobody_else = 'code'", "on_view = 'code'", RESULT)
+    notebook = nbformat.read(path, as_version=4)
+    next(cell for cell in notebook.cells if "named_by" in cell.source).metadata["jupyter"] = {"source_hidden": True}
+    nbformat.write(notebook, path)
     handout(plan([str(path), "--rank", "2"]), tmp_path / "out", print, code=code)
     page = (tmp_path / "out" / "n.html").read_text()
     assert page.count("named_by_nobody_else") == shown and len(re.findall(r"<details open\b", page)) == opened

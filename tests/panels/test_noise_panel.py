@@ -8,8 +8,8 @@ import pytest
 
 from lalora_kit.figures.noise import SWITCH
 from lalora_kit.lessons.amplification import expected_noise, fresh_layer
-from lalora_kit.panels import noise as noise_panel
-from lalora_kit.panels.noise import NoisePanel, averaged_noise, noise_std, sampling
+from lalora_kit.panels.lesson import noise as noise_panel
+from lalora_kit.panels.lesson.noise import NoisePanel, averaged_noise, noise_std, sampling
 from lalora_kit.settings import Settings
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=8, rounds=3)

@@ -8,7 +8,7 @@ import pytest
 from lalora_kit.federated import federated_rounds
 from lalora_kit.figures.privacy import PrivacyView, privacy_data, privacy_figure, privacy_title
 from lalora_kit.methods import METHODS
-from lalora_kit.panels.privacy import PrivacyPanel
+from lalora_kit.panels.lesson.privacy import PrivacyPanel
 from lalora_kit.settings import Settings
 from tests.faults import no_noise
 

@@ -8,8 +8,8 @@ import pytest
 from lalora_kit import METHODS, Settings, load_task
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.panels import live
+from lalora_kit.panels.lesson.rate import RatePanel, accuracies, rate_slider
 from lalora_kit.panels.live import LiveTraining
-from lalora_kit.panels.rate import RatePanel, accuracies, rate_slider
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import grid
 from lalora_kit.trial.designs import DIGITS
