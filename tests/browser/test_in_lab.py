@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lalora_kit.panels.questions import SHUT
+
 pytestmark = [
     pytest.mark.browser,
     # Sockets of Lab's kernel client and of playwright's event loop are theirs to close.
@@ -132,12 +134,32 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
     page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator("[role=status]").last.scroll_into_view_if_needed()
     page.wait_for_function(f"() => ({PLOT})?.data?.length === {traces}", timeout=MINUTES)
+    look_at_first_screen_and_questions(page, name)
+    page.locator("[role=status]").last.scroll_into_view_if_needed()
     yield Reader(page)
     SHOTS.mkdir(parents=True, exist_ok=True)  # what a failure is read from
     page.screenshot(path=SHOTS / f"{name}-last.png")
     (SHOTS / f"{name}.log").write_text("\n".join(said), encoding="utf-8")
     page.evaluate("async () => { await window.jupyterapp.serviceManager.sessions.shutdownAll() }")
     page.close()
+
+
+def look_at_first_screen_and_questions(page: Any, name: str) -> None:
+    """Keep a picture of the first screen; nothing of an answer is in the page before a choice, and after it is."""
+    page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}-0-first-screen.png")
+    whole = "() => document.querySelector('.jp-Notebook').textContent"
+    asked = page.locator(".jp-Notebook b", has_text="Predict:").count()
+    assert asked and page.evaluate(whole).count(SHUT) == asked
+    assert "It came out" not in page.evaluate(whole)
+    page.locator("button", has_text="show me").first.click()
+    page.wait_for_function(f"() => ({whole})().includes('It came out')", timeout=MINUTES)
+    page.wait_for_timeout(1500)
+    page.locator("b", has_text="It came out").first.scroll_into_view_if_needed()
+    page.screenshot(path=SHOTS / f"{name}-0-answer.png")
+    assert page.evaluate(whole).count(SHUT) == asked - 1, "the others stay shut"
 
 
 @pytest.fixture(params=LIVE, ids=lambda path: path.stem)
