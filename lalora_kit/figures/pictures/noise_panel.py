@@ -65,7 +65,7 @@ def noise_figure(view: NoiseView) -> go.Figure:
     names = [typeset(tile["name"]) for tile in view.tiles]
     figure = make_subplots(
         2, 4, specs=[[{}] * 4, [{"colspan": 2}, None, {"colspan": 2}, None]], row_heights=[0.32, 0.68],
-        horizontal_spacing=0.07, vertical_spacing=0.1, subplot_titles=names,
+        horizontal_spacing=0.12, vertical_spacing=0.1, subplot_titles=names,
     )  # fmt: skip
     dotted = {"mode": "lines", "line": {"dash": "dot", "color": NEUTRAL, "width": 1.5}, "hoverinfo": "skip"}
     side = {"mode": "lines", "showlegend": False, "hovertemplate": "%{x} clients: %{y:.3g}"}
@@ -97,8 +97,8 @@ def label_axes(figure: go.Figure) -> None:
     counts = [1, 2, 4, 8, 16, 32, 64]
     ticks = {"tickmode": "array", "tickvals": counts, "ticktext": [str(n) for n in counts]}
     figure.update_xaxes(title_text="clients (log scale)", type="log", range=[-0.05, 1.86], **ticks, row=2, col=3)
-    figure.update_yaxes(title_text="noise per entry, one step", range=[-4, 1], row=2, col=3, **LOG)
-    for words, at, anchor in ((SWITCH[0], 0.95, "solid"), (SWITCH[1], 0.03, "dashed")):
+    figure.update_yaxes(title_text="noise per entry", range=[-4, 1], row=2, col=3, **LOG)
+    for words, at, anchor in (("split", 0.95, "solid"), ("each its own", 0.03, "dashed")):
         figure.add_annotation(
             text=f"{anchor}: {words}", x=0.03, y=at, xref="x6 domain", yref="y6 domain", showarrow=False,
             xanchor="left", font={"size": 12},
@@ -113,4 +113,4 @@ def noise_title(view: NoiseView) -> str:
         return f"{at}: no noise, and no privacy"
     louder = "louder" if energy.total > energy.full else "quieter"
     ratio = energy.sizes.total / energy.sizes.full
-    return f"{at}: LoRA is {louder}<br>({ratio:.2g} × the noise of the full model)"
+    return f"{at}: LoRA is {louder} <br>({ratio:.2g} × the noise of the full model)"
