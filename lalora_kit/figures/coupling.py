@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import axis_ticks, rates_figure, rival_lines, rival_style
+from lalora_kit.figures.ablation import axis_ticks, rates_figure, rival_look
 from lalora_kit.figures.common import FAINT, NEUTRAL, TEMPLATE, Line, epsilon_text, look, rounds_tick, without_noise
 from lalora_kit.figures.pictures.corner import FILLS, Sides
 from lalora_kit.trial.rivals import Rival
@@ -66,8 +66,9 @@ def equal_rate_figure(lines: Mapping[str, Line], rivals: Sequence[Rival], title:
     """Accuracy by the adapter's rate, a band over seeds for each method; what has no adapter lies across."""
     figure = rates_figure(lines, {}, title)
     rates = sorted({rate for points in lines.values() for rate in points})
-    for data in rival_lines(rivals, (rates[0], rates[-1])):
-        figure.add_trace(go.Scatter(**rival_style(), **data))
+    for one in rivals:  # named in the legend: where baselines are level, names at their lines lie over each other
+        across = {"x": [rates[0], rates[-1]], "y": [one.accuracy] * 2, "name": one.text, "mode": "lines"}
+        figure.add_trace(go.Scatter(**across, line=rival_look(one.name)["line"], hovertemplate="%{y:.1%}"))
     ticks = axis_ticks("", rates)  # without a place for a rate of zero
     figure.update_xaxes(title_text="adapter's rate η, one for all (log)", **ticks)
     return figure.update_layout(margin={**NARROW, "b": 120})

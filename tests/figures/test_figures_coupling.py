@@ -39,8 +39,9 @@ def test_equal_rate_figure_lays_the_baselines_across():
     lines = {"dp-lora": {1.0: [0.8, 0.9], 16.0: [0.1]}, "la-lora": {1.0: [0.7], 16.0: [0.8]}}
     found = [Rival("head-only", 3.0, 4, 4.0, [[0.7]]), Rival("untrained", math.nan, 0, math.nan, [[0.5]])]
     figure = figures_coupling.equal_rate_figure(lines, found, "title")
-    across = {trace.name: trace for trace in figure.data if trace.name in ("head-only", "untrained")}
-    assert list(across["head-only"].y) == [0.7] * 3 and list(across["head-only"].x)[::2] == [1.0, 16.0]
+    head, guess = figure.data[-2:]
+    assert (head.name, guess.name) == ("head-only 70.0%", "untrained 50.0%") and head.line.dash != guess.line.dash
+    assert list(head.y) == [0.7, 0.7] and list(head.x) == [1.0, 16.0]
     assert list(figure.layout.xaxis.ticktext) == ["1", "16"], "no place for a rate of zero"
 
 
