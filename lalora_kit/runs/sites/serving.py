@@ -198,7 +198,9 @@ def is_sound(said: Any) -> bool:
 def server_plan(task: Task, terms: Terms, sites: Mapping[str, Facts], state: RunState | None) -> Plan:
     """The plan as the server knows it: of each site how much it holds and how much noise it adds, and no sample."""
     settings: Settings = terms.settings
-    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(terms.first))
+    first = generator_of(terms.first)
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, first)
+    start = terms.method.begins(start, task.backbone, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
     identity = {"terms": terms.name, "shards": digest(["held by sites", terms.name]), "task": task.name}
