@@ -101,7 +101,6 @@ class LiveTraining:
             if of == [self.trained_method.name, self.trained_task.standardise]
             and settings.seed != self.trained.seed
             and dataclasses.replace(settings, seed=self.trained.seed) == self.trained
-            and run
             and run[-1] not in on_show
         ]
 
@@ -139,7 +138,8 @@ class LiveTraining:
         with self._change():
             self._restart.cancel()
             key = (self.trained_method.name, self.trained_task.standardise, self.trained)
-            self.made[key] = max(self.records, self.made.get(key, []), key=len)
+            if self.records:
+                self.made[key] = max(self.records, self.made.get(key, []), key=len)
             if len(self.records) >= len(self.previous):  # a run cut short does not push out a whole one
                 self.previous, self.previous_name = self.records, f"before: {self.name}"
                 self.previous_method = self.trained_method

@@ -14,7 +14,6 @@ from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
-import lalora_kit
 from lalora_kit.engine.adapters import average, create
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Side
@@ -90,7 +89,7 @@ def drawn(number: int, line: Line) -> str:
 def address(function: Callable[..., Any]) -> str:
     """Where a function stands in the repository, by the address that the installed package names."""
     source = Path(inspect.getsourcefile(function) or "")
-    place = source.relative_to(Path(lalora_kit.__file__).parents[1]).as_posix()
+    place = source.relative_to(Path(__file__).parents[3]).as_posix()
     return f"{repository()}/blob/HEAD/{place}#L{inspect.getsourcelines(function)[1]}"
 
 
