@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lalora_kit.auditing.bounds import fewest_trials, lower_bound
+from lalora_kit.auditing.bounds import lower_bound
 from lalora_kit.auditing.canaries import Server, ordinary_task, with_canaries
+from lalora_kit.auditing.reach import LEAST_TRIALS, MOST_TRIALS, trials_needed
 from lalora_kit.base.checks import counting, number, require
 from lalora_kit.base.files import finite_or_null
 from lalora_kit.engine.persample import Engine
@@ -32,7 +33,6 @@ from lalora_kit.settings import Settings
 
 Rounds = Callable[..., Iterator[Round]]
 
-LEAST_TRIALS, MOST_TRIALS = 100, 1_000_000
 CONFIDENCE = 0.99  # that a bound holds
 CROWD = 500  # clients that run together; time and memory of a round grow with its square
 CHUNK = 2048  # samples at once: bounds memory, changes no result
@@ -82,6 +82,13 @@ class AuditResult:
         return self.epsilon_lower > self.epsilon
 
     @property
+    def verdict(self) -> str:
+        """What the audit says of the claim. None of the three clears a loop."""
+        if self.contradicts:
+            return "CONTRADICTED"
+        return "this attack cannot tell at this ε" if self.limit else "not contradicted, which proves nothing"
+
+    @property
     def limit(self) -> str:
         """Where the trials end what can be seen, and how many more would see further; empty where they do not."""
         if not self.saturated and self.ceiling > self.epsilon:
@@ -97,14 +104,13 @@ class AuditResult:
     def to_json(self) -> dict[str, Any]:
         """Plain numbers, without the trials' scores."""
         shown = {name: value for name, value in vars(self).items() if name not in ("scores", "held")}
-        return finite_or_null({**shown, "contradicts": self.contradicts, "limit": self.limit})
+        return finite_or_null({**shown, "contradicts": self.contradicts, "verdict": self.verdict, "limit": self.limit})
 
     def __str__(self) -> str:
         found = f"≥ {self.epsilon_lower:.2f} (saturated)" if self.saturated else f"{self.epsilon_lower:.2f}"
-        verdict = "CONTRADICTED" if self.contradicts else "not contradicted, which proves nothing"
         return (
             f"{self.method}: ε_lower {found} at {100 * self.confidence:g} % confidence; "
-            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {verdict}{self.limit and '; '}{self.limit}"
+            f"the ledger's ε is {self.epsilon:.2f} at δ={self.delta:g}: {self.verdict}{self.limit and '; '}{self.limit}"
         )
 
 
@@ -171,15 +177,6 @@ def audit(
         scores=scores,
         held=held,
     )
-
-
-def trials_needed(epsilon: float, delta: float, confidence: float) -> int | None:
-    """The fewest virtual clients that could contradict ε, all of them told apart; None if `MOST_TRIALS` could not.
-
-    Half of them are in each world, and half of those are counted.
-    """
-    counted = fewest_trials(epsilon, delta, confidence, MOST_TRIALS // 4)
-    return None if counted is None else max(LEAST_TRIALS, 4 * counted)
 
 
 class Attacked(NamedTuple):

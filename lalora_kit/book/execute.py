@@ -27,6 +27,9 @@ from lalora_kit.book.parameters import LANGUAGE, check_parameters
 RESULT_MIME = "application/vnd.lalora.result+json"
 """Mimetype of the one JSON result that a notebook's last cell displays."""
 
+QUESTION_MIME, ANSWER_MIME = "application/vnd.lalora.question+json", "application/vnd.lalora.answer+json"
+"""Mimetypes of a question, and of its answer, which stays folded."""
+
 CELL_TIMEOUT = 900
 """Seconds that a single cell may take: all notebooks together are meant to need no more."""
 
@@ -209,7 +212,7 @@ def _overwritten(line: str) -> str:
 
 
 def _clean_and_read(path: Path) -> tuple[str, Mapping[str, Any] | None]:
-    """Strip widget state and papermill's banners from an executed notebook, join its streams; return its result."""
+    """Strip widget state and banners from an executed notebook, join streams, fold answers; return its result."""
     notebook = nbformat.read(path, as_version=4)
     # The saved state of a FigureWidget is 5 MB and shows the first figure, not the last.
     notebook.metadata.pop("widgets", None)
@@ -217,6 +220,8 @@ def _clean_and_read(path: Path) -> tuple[str, Mapping[str, Any] | None]:
     for cell in notebook.cells:
         if cell.get("outputs"):
             cell.outputs = _joined(cell.outputs)
+        if any(ANSWER_MIME in output.get("data", {}) for output in cell.get("outputs", [])):
+            cell.metadata["jupyter"] = {**cell.metadata.get("jupyter", {}), "outputs_hidden": True}
     nbformat.write(notebook, path)
     text, record = "", None
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):

@@ -19,12 +19,11 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lalora_kit.base.files import make_folder
-from lalora_kit.book.execute import RESULT_MIME
+from lalora_kit.book.execute import ANSWER_MIME, QUESTION_MIME, RESULT_MIME
 from lalora_kit.book.pages import PLOTLY_MIME, POLICY, TEMPLATES, css, fill, get_plotlyjs, markdown_of, title_of
 
 DECK = TEMPLATES / "slides"
 INDEX = "index.html"
-QUESTION_MIME, ANSWER_MIME = "application/vnd.lalora.question+json", "application/vnd.lalora.answer+json"
 SVG = "image/svg+xml"
 
 

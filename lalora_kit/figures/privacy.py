@@ -78,36 +78,88 @@ def privacy_figure(view: PrivacyView) -> go.Figure:
     return figure
 
 
+def beyond(most: float, trials: int) -> dict[str, Any]:
+    """The layout's grey zone on the right: what so many virtual clients cannot show, however broken the loop."""
+    zone = {
+        "type": "rect", "xref": "x2", "yref": "y2", "x0": CLAIMS[0], "x1": CLAIMS[1], "y0": most, "y1": CLAIMS[1],
+        "fillcolor": "#DDDDDD", "opacity": 0.6, "line": {"width": 0}, "layer": "below",
+    }  # fmt: skip
+    said = {
+        "xref": "x2", "yref": "y2", "x": 0.2, "y": CLAIMS[1], "xanchor": "left", "yanchor": "top", "showarrow": False,
+        "align": "left", "text": f"{trials:,} virtual clients<br>show no more than {most:.2f}",
+    }  # fmt: skip
+    return {"shapes": [zone], "annotations": [said]}
+
+
 def privacy_title(view: PrivacyView) -> str:
     """The headline, and what the newest audit says of it."""
     if not math.isfinite(view.epsilon):
         return "Without noise nothing is promised"
     worst = max(view.spent, default=math.nan)
     contradicted = [name for name, points in view.audits.items() if points and points[-1][1] > points[-1][0]]
-    said = f"; contradicted by audit: {', '.join(contradicted)}" if contradicted else ""
+    said = f"<br>contradicted by audit: {', '.join(contradicted)}" if contradicted else ""
     ends = "".join(
-        f"<br><sup>{name}: {limit}</sup>" for name, limit in view.limits.items() if limit and name not in contradicted
-    )
+        f"<br><sup>{name}: {limit.replace(': ', ':<br>', 1)}</sup>"
+        for name, limit in view.limits.items() if limit and name not in contradicted
+    )  # fmt: skip
     return f"The worst-off of {len(view.spent)} clients spends ε = {epsilon_text(worst)}{said}{ends}"
 
 
-def scores_figure(audits: Mapping[str, tuple[Sequence[float], Sequence[bool]]]) -> go.Figure:
+def spent_figure(spent: Sequence[float], epsilon: float) -> go.Figure:
+    """ε of each client after all rounds, most spent first: the headline is the largest."""
+    ordered = sorted(spent, reverse=True)
+    figure = go.Figure(
+        go.Bar(
+            x=list(range(1, len(ordered) + 1)), y=ordered, showlegend=False, hovertemplate="ε %{y:.2f}",
+            marker={"color": [WRONG, *[SPENT] * (len(ordered) - 1)], "line": {"color": "#000", "width": 1}},
+        )
+    )  # fmt: skip
+    figure.add_hline(epsilon, line={"dash": "dot", "color": NEUTRAL}, annotation_text="target")
+    least = f"the client who joined least spends {ordered[-1]:.2f}"
+    title = f"The headline is the largest: ε = {ordered[0]:.2f}, <br>while {least}"
+    figure.update_layout(template=TEMPLATE, title_text=title, height=320, margin={"t": 70, "b": 60})
+    figure.update_xaxes(title_text="clients, most spent first", dtick=max(1, len(ordered) // 10))
+    figure.update_yaxes(title_text="ε spent", rangemode="tozero")
+    return figure
+
+
+def scores_figure(audits: Mapping[str, tuple[Sequence[float], Sequence[bool]]], title: str = "") -> go.Figure:
     """The attacker's scores with and without the canary, a row an implementation: `(scores, held)` each."""
     figure = make_subplots(len(audits), 1, shared_xaxes=False, vertical_spacing=0.24, subplot_titles=list(audits))
-    shown = {"with the canary": (True, WRONG), "without": (False, SPENT)}
+    shown = {"with the canary": (True, WRONG, ""), "without": (False, SPENT, "/")}
     for row, (scores, held) in enumerate(audits.values(), start=1):
         low, high = min(scores), max(scores)
         bins = {"start": low, "end": high, "size": (high - low) / 60 or 1.0}
-        for name, (world, colour) in shown.items():
+        for name, (world, colour, hatch) in shown.items():
             chosen = [float(score) for score, holds in zip(scores, held, strict=True) if bool(holds) == world]
             bar = go.Histogram(
-                x=chosen, name=name, marker_color=colour, opacity=0.6, xbins=bins, legendgroup=name,
-                showlegend=row == 1, hovertemplate="score %{x}: %{y} clients",
+                x=chosen, name=name, marker={"color": colour, "pattern": {"shape": hatch}}, opacity=0.6, xbins=bins,
+                legendgroup=name, showlegend=row == 1, hovertemplate="score %{x}: %{y} clients",
             )  # fmt: skip
             figure.add_trace(bar, row, 1)
-        figure.update_xaxes(title_text="score: log likelihood ratio, nats", row=row)
         figure.update_yaxes(title_text="virtual clients", row=row)
-    title = "Where the clouds part, the attacker knows who holds the canary"
-    figure.update_layout(template=TEMPLATE, title_text=title, height=180 + 220 * len(audits), barmode="overlay")
-    figure.update_layout(margin={"t": 90})
+    figure.update_xaxes(title_text="score: log likelihood ratio, nats", row=len(audits))
+    title = title or "Where the clouds part, <br>the attacker knows who holds the canary"
+    figure.update_layout(template=TEMPLATE, title_text=title, height=200 + 200 * len(audits), barmode="overlay")
+    figure.update_layout(margin={"t": 100})
+    return figure
+
+
+def reach_figure(
+    reach: Sequence[tuple[int, float]], audit: tuple[int, float], claims: Sequence[float], title: str
+) -> go.Figure:
+    """What so many virtual clients can show at most, `(trials, ε)`; what an attack of a loop found; claims as lines."""
+    trials, most = zip(*reach, strict=True)
+    line = {"color": NEUTRAL, "width": 2.5}
+    figure = go.Figure(go.Scatter(x=trials, y=most, mode="lines", name="the most that they can show", line=line))
+    cross = {"color": WRONG, "symbol": "x", "size": 14}
+    figure.add_trace(
+        go.Scatter(x=[audit[0]], y=[audit[1]], name="found in the broken loop", mode="markers", marker=cross)
+    )
+    for claim in claims:
+        figure.add_hline(claim, line={"dash": "dot", "color": NEUTRAL}, annotation_text=f"claimed: ε = {claim:g}",
+                         annotation_position="top left")  # fmt: skip
+    figure.update_layout(template=TEMPLATE, title_text=title, margin={"t": 80, "b": 130})
+    figure.update_xaxes(type="log", title_text="virtual clients (log scale)", dtick=1)
+    figure.update_yaxes(title_text="lower bound on ε", rangemode="tozero")
     return figure

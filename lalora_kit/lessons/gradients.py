@@ -78,6 +78,18 @@ def noised_gradient(
     return {key: value[0].double().cpu() for key, value in split_by_key(release, active, local).items()}
 
 
+def step_gradients(engine: Engine, adapter: Adapter, split: Split, factors: Sequence[str] = "B") -> Tensor:
+    """Each sample's gradient in a local step before its clip, `(samples, d)`: named factors and head. Not private.
+
+    Raises:
+        ValueError: if the split is empty.
+    """
+    point, data = prepared(engine, adapter, split)
+    local, owner = stack(point, 1), torch.zeros(len(data), dtype=torch.long)
+    chunks = engine.gradients(local, point.keys(factors), data.inputs, data.labels, owner)
+    return torch.cat([torch.cat([g.flatten(1) for g in gradients], dim=1).cpu() for _, gradients in chunks])
+
+
 def prepared(engine: Engine, adapter: Adapter, split: Split) -> tuple[Adapter, Split]:
     """Adapter and samples in the engine's own precision and on its device; refuses an empty split, or another s."""
     if not len(split):

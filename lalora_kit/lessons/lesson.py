@@ -47,8 +47,8 @@ def mode(given: str = "auto") -> str:
 
 
 def epsilon_text(epsilon: float) -> str:
-    """ε as people read it: `3`, `0.5`, `∞`."""
-    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}"
+    """ε as people read it: `3`, `0.5`, `1,490`, `∞`."""
+    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}" if epsilon < 1000 else f"{epsilon:,.0f}"
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,19 @@ def noise_per_sigma(task: Task, method: Method, settings: Settings) -> float:
     Each of m participants adds noise of standard deviation σC to each of d sums and divides by its expected batch
     b; the mean of m such releases has √d·σC / (b·√m). Clients of equal size; d is averaged over a round's steps.
     """
+    batch = schedule_cost(task, settings)[2] * len(task.train) / settings.clients
+    return math.sqrt(numbers_sent(task, method, settings) / settings.participants) / batch
+
+
+def numbers_sent(task: Task, method: Method, settings: Settings) -> float:
+    """How many numbers a local step releases, averaged over a round's steps."""
     import numpy as np
 
     from lalora_kit.engine.adapters import create
 
     adapter = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, np.random.default_rng(0))
     steps = range(1, settings.local_steps + 1)
-    trained = sum(adapter.size(method.trains(1, k)) for k in steps) / settings.local_steps
-    batch = schedule_cost(task, settings)[2] * len(task.train) / settings.clients
-    return math.sqrt(trained / settings.participants) / batch
+    return sum(adapter.size(method.trains(1, k)) for k in steps) / settings.local_steps
 
 
 @dataclass

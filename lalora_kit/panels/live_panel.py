@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lalora_kit.federated import federated_rounds
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.panel import Panel
+from lalora_kit.privacy import Ledger
+from lalora_kit.records import Round
 
 
 class LivePanel(Panel):
@@ -45,3 +48,14 @@ class LivePanel(Panel):
     def fail(self, failure: Exception) -> None:
         """A failure ends the run that is going on."""
         self.training.fail(failure)
+
+
+def at_start(training: LiveTraining) -> Sequence[Round]:
+    """A whole run at a training's first settings: one that its panel made, or one that is made now."""
+    task, method, settings = training.task, training.method, training.start
+    of = (method.name, task.standardise, settings)
+    on_show = (training.trained_method.name, training.trained_task.standardise, training.trained) == of
+    made = training.records if on_show else training.made.get(of, [])
+    if len(made) == settings.rounds:
+        return made
+    return list(federated_rounds(task, method, settings, ledger=Ledger(also=training.ledger)))

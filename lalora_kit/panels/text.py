@@ -6,6 +6,8 @@ import html
 import traceback
 from collections.abc import Sequence
 
+from lalora_kit.lessons.lesson import epsilon_text
+
 
 def facts_html(facts: Sequence[tuple[str, str]], status: str, notes: Sequence[str] = ()) -> str:
     """Status, facts as a row of small labelled values, and notes in small print below."""
@@ -20,6 +22,16 @@ def facts_html(facts: Sequence[tuple[str, str]], status: str, notes: Sequence[st
         f"<div style='display:flex;flex-wrap:wrap;margin-top:4px'>{cells}</div>"
         f"<i style='font-size:85%;color:#555'>{small}</i></div>"
     )
+
+
+def went(name: str, before: float, after: float) -> str:
+    """What a move did to a number, in a sentence; nothing where it did not change as it is told.
+
+    >>> went("σ", 0.9312, 1.7), went("σ", 1.0001, 1.0)
+    ('σ rose from 0.931 to 1.7.', '')
+    """
+    told = [epsilon_text(value) for value in (before, after)]
+    return "" if told[0] == told[1] else f"{name} {'rose' if after > before else 'fell'} from {told[0]} to {told[1]}."
 
 
 def error_html(failure: Exception | None) -> str:

@@ -1,8 +1,7 @@
-"""Widgets: sliders, predictions, a training's panel. They ask, and show; what they show is computed elsewhere."""
+"""Widgets: sliders, and a training's panel. What they show is computed elsewhere."""
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,6 @@ from typing import Any
 
 import ipywidgets as W
 import plotly.graph_objects as go
-from IPython.display import display
 
 from lalora_kit.figures import training as figures_training
 from lalora_kit.lessons import lesson
@@ -21,8 +19,8 @@ from lalora_kit.panels.panel import Shown, Values, show_figure
 from lalora_kit.trial import ablation, rivals
 
 __all__ = [
-    "TrainingPanel", "against", "beside", "choice_slider", "clients_slider", "epsilon_slider", "predict", "rank_slider",
-    "reveal", "show_figure", "slim", "three_sliders", "view",
+    "TrainingPanel", "against", "beside", "choice_slider", "clients_slider", "epsilon_slider", "rank_slider",
+    "show_figure", "slim", "three_sliders", "view",
 ]  # fmt: skip
 
 RANKS = (1, 2, 4, 8, 16, 32)
@@ -64,48 +62,6 @@ def three_sliders(start: Mapping[str, Any]) -> dict[str, W.ValueWidget]:
         "rank": rank_slider(start["rank"]),
         "clients": clients_slider(start["clients"]),
     }
-
-
-def predict(question: str, options: Sequence[str], default: str, *, mode: str = "auto") -> lesson.Prediction:
-    """Ask before the run; headless, take `default` and say so. `reveal` shows the choice beside the answer."""
-    if default not in options:
-        raise ValueError(f"default={default!r} is not an option of {question!r}; choose one of {list(options)}")
-    if lesson.mode(mode) == "headless":
-        told = f"Predict: {question}\n  {'  |  '.join(options)}\nNobody to ask here; the default choice is: {default}"
-        lesson.leave(lesson.QUESTION_MIME, {"question": question, "options": list(options)}, told)
-        return lesson.Prediction(question, options, default, asked=False)
-    prediction = lesson.Prediction(question, options, None, asked=True)
-    buttons = W.ToggleButtons(options=list(options), value=None, style={"button_width": "auto"})
-
-    def choose(change: dict[str, Any]) -> None:
-        prediction.choose(change["new"])
-
-    buttons.observe(choose, "value")
-    display(W.VBox([W.HTML(f"<b>Predict:</b> {html.escape(question)}"), buttons]))
-    return prediction
-
-
-def reveal(prediction: lesson.Prediction, answer: str) -> None:
-    """Show what came out beside what was predicted; live, the line follows a choice made later."""
-    prediction.answer = answer
-    if not prediction.asked:
-        lesson.leave(lesson.ANSWER_MIME, {"question": prediction.question, "answer": answer}, prediction.verdict())
-        return
-    line = W.HTML()
-
-    def tell() -> None:
-        line.value = f"<b>{html.escape(prediction.verdict())}</b>"
-        try:
-            prediction.save(lesson.PREDICTIONS)
-        except OSError as error:  # a folder of somebody else's: the lesson goes on, and says what it cannot do
-            line.value += (
-                f" <i>Not kept for the last lesson: {lesson.PREDICTIONS} cannot be written here ({error.strerror}); "
-                "work in a copy, which `lalora notebooks DIR` makes.</i>"
-            )
-
-    prediction.on_choice = tell
-    tell()
-    display(line)
 
 
 class TrainingPanel(LivePanel):

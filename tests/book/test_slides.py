@@ -13,7 +13,7 @@ from lalora_kit.book import slides as book
 from lalora_kit.book.pages import PLOTLY_MIME
 from lalora_kit.book.sweep import Job, ran
 from lalora_kit.lessons import lesson
-from lalora_kit.panels import widgets
+from lalora_kit.panels import questions
 
 FIGURE = {
     "data": [{"x": [1], "y": [2]}],
@@ -91,8 +91,8 @@ def test_executed_notebooks_are_taken_as_they_are(executed):
 def test_questions_leave_what_slides_read(monkeypatch):
     left = []
     monkeypatch.setattr("IPython.display.display", lambda data, raw: left.append(data))
-    asked = widgets.predict("How much?", ["little", "much"], "much", mode="headless")
-    widgets.reveal(asked, "little")
+    asked = questions.predict("How much?", ["little", "much"], "much", mode="headless")
+    questions.reveal(asked, "little")
     assert left[0][book.QUESTION_MIME] == {"question": "How much?", "options": ["little", "much"]}
     assert left[1][book.ANSWER_MIME] == {"question": "How much?", "answer": "little"}
     assert (lesson.QUESTION_MIME, lesson.ANSWER_MIME) == (book.QUESTION_MIME, book.ANSWER_MIME)

@@ -6,7 +6,7 @@ import pytest
 
 from lalora_kit.figures.claims import forest_figure, parts, verdict_look
 from lalora_kit.lessons import lesson
-from lalora_kit.panels.claims import ClaimsPanel
+from lalora_kit.panels.lesson.claims import ClaimsPanel
 from lalora_kit.trial.claims import CLAIMS
 from lalora_kit.trial.designs import DIGITS
 from lalora_kit.trial.verdicts import STILL, TOO_FEW

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lalora_kit import METHODS, Ledger, load_task, settings_for
-from lalora_kit.panels.features import FeaturesPanel
+from lalora_kit.panels.lesson.features import FeaturesPanel
 from lalora_kit.panels.live import LiveTraining
 
 

@@ -1,13 +1,11 @@
 """The panel's widgets, driven as the browser drives them: a value arrives, a button is clicked."""
 
-import json
 import math
 import threading
 
 import pytest
 
 from lalora_kit import METHODS, Settings, load_task
-from lalora_kit.lessons import lesson
 from lalora_kit.panels import live, widgets
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
@@ -199,38 +197,3 @@ def test_headless_leaves_one_small_figure_and_text(task, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert "ε of all runs on these data: 0" in text and "not private" in text
     assert text.count("holds no run of la-lora at these settings") == 1
-
-
-def test_predict_headless_takes_the_default_and_says_so(capsys):
-    prediction = widgets.predict("how much?", ["little", "much"], "much", mode="headless")
-    widgets.reveal(prediction, "little")
-    text = capsys.readouterr().out
-    assert prediction.choice == "much" and "default choice is: much" in text and "came out: little" in text
-    with pytest.raises(ValueError, match="is not an option"):
-        widgets.predict("how much?", ["little"], "none", mode="headless")
-
-
-def test_where_predictions_cannot_be_kept_the_lesson_goes_on_and_says_so(monkeypatch, tmp_path):
-    displayed = []
-    monkeypatch.setattr(widgets, "display", displayed.append)
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(lesson, "PREDICTIONS", tmp_path / "file" / "predictions.json")
-    prediction = widgets.predict("how much?", ["little", "much"], "much", mode="live")
-    widgets.reveal(prediction, "little")
-    displayed[0].children[1].value = "much"
-    line = displayed[1].value
-    assert line.startswith("<b>You chose: much. It came out: little.</b>")
-    assert "cannot be written here (Not a directory)" in line and "lalora notebooks DIR" in line
-
-
-def test_predict_live_keeps_the_choice_even_when_it_comes_late(monkeypatch, tmp_path):
-    displayed = []
-    monkeypatch.setattr(widgets, "display", displayed.append)
-    monkeypatch.setattr(lesson, "PREDICTIONS", tmp_path / "predictions.json")
-    prediction = widgets.predict("how much?", ["little", "much"], "much", mode="live")
-    widgets.reveal(prediction, "little")
-    buttons, line = displayed[0].children[1], displayed[1]
-    assert "no choice yet" in line.value
-    buttons.value = "much"
-    assert "You chose: much. It came out: little." in line.value
-    assert json.loads((tmp_path / "predictions.json").read_text())["how much?"]["choice"] == "much"

@@ -242,7 +242,7 @@ def without_noise(*given, **named):
 def panel_on_a_broken_loop(trials=100, **options):
     from lalora_kit.federated import federated_rounds
     from lalora_kit.methods import METHODS
-    from lalora_kit.panels.privacy import PrivacyPanel
+    from lalora_kit.panels.lesson.privacy import PrivacyPanel
     from lalora_kit.settings import Settings
 
     loops = {"right": federated_rounds, "broken": without_noise}
