@@ -107,8 +107,7 @@ class LiveTraining:
     def facts(self) -> list[tuple[str, str]]:
         """What the numbers are now, as `(name, value)` texts."""
         sigma = f"{self.outlook.noise_multiplier:.3g}" + ("" if self.outlook.tight else " (conservative)")
-        last = self.records[-1] if self.records else None
-        spent = "none yet" if last is None else epsilon_text(last.epsilon)
+        spent = epsilon_text(self.records[-1].epsilon) if self.records else "none yet"
         seconds = sum(r.seconds for r in self.records) / max(1, len(self.records))
         return [
             ("σ, noise multiplier", sigma),
@@ -137,9 +136,9 @@ class LiveTraining:
         """Train at the present settings, in the background, in place of a run that is going on."""
         with self._change():
             self._restart.cancel()
-            key = (self.trained_method.name, self.trained_task.standardise, self.trained)
             if self.records:
-                self.made[key] = max(self.records, self.made.get(key, []), key=len)
+                of = (self.trained_method.name, self.trained_task.standardise, self.trained)
+                self.made[of] = max(self.records, self.made.get(of, []), key=len)
             if len(self.records) >= len(self.previous):  # a run cut short does not push out a whole one
                 self.previous, self.previous_name = self.records, f"before: {self.name}"
                 self.previous_method = self.trained_method
@@ -256,6 +255,6 @@ def totals(ledger: Ledger, delta: float) -> tuple[float, float]:
 
 def title(settings: Settings, labels: Mapping[str, str] | None = None) -> str:
     """The three knobs, those that `labels` names, and the seed, short enough for a legend."""
-    epsilon = epsilon_text(settings.epsilon)
     more = "".join(f", {label} {getattr(settings, name)}" for name, label in (labels or {}).items())
-    return f"ε {epsilon}, rank {settings.rank}, {settings.clients} clients{more}, seed {settings.seed}"
+    of = f"ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, {settings.clients} clients"
+    return f"{of}{more}, seed {settings.seed}"

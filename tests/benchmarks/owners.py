@@ -13,12 +13,12 @@ import math
 import platform
 
 import torch
+from lalora_kit.lessons.owners import KEPT, TASK
 
 from lalora_kit import METHODS, Ledger, Settings, federated_rounds, load_task
 from lalora_kit.base.files import append_line, read_lines
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.persample import Engine
-from lalora_kit.lessons.owners import KEPT, TASK
 
 METHOD, EPSILONS, SEEDS = "la-lora", (math.inf, 1.0, 3.0), range(10)
 SETTINGS = {"clients": 8, "rounds": 6, "rank": 4, "learning_rate": 8.0}

@@ -29,7 +29,7 @@ def test_the_rank_moves_the_upload_at_once_and_epsilon_and_sites_do_not(panel):
     assert panel.figure.data[3].x == up and not panel.figure.data[0].x
     panel.controls["rank"].value = 4
     assert panel.figure.data[3].x > up
-    assert {name for name in panel.buttons} == {"Run", "Stop", "Reset"}
+    assert set(panel.buttons) == {"Run", "Stop", "Reset"}
     assert all(value < float("inf") for _, value in panel.controls["epsilon"].options)
 
 

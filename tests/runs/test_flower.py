@@ -63,7 +63,7 @@ def stranger(flower: Flower, home: Path) -> None:
 
 
 def test_a_superlink_killed_in_a_run_comes_back_with_its_nodes_and_the_run_goes_on(tmp_path):
-    """With TLS, registered keys and --database: Flower ends the run as failed, the next one resumes; nothing is spent."""
+    """With TLS, registered keys and --database: Flower fails the run, the next one resumes, nothing is spent."""
     with Flower(tmp_path, load_task("digits"), SETTINGS, secure=True, database=True) as flower:
         stranger(flower, tmp_path / "unknown")
         unknown = flower.running["stranger"]

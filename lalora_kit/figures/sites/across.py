@@ -66,7 +66,8 @@ def across_figure(view: AcrossView) -> go.Figure:
     """Left: accuracy by round, simulated and over sites. Right: bytes of one site and round, by kind."""
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.26)
     styles: list[dict[str, Any]] = [
-        {"name": "in one process", "line": {"color": HERE, "width": 6}, "marker": {"size": 13, "symbol": "square-open"}},
+        {"name": "in one process", "line": {"color": HERE, "width": 6},
+         "marker": {"size": 13, "symbol": "square-open"}},
         {"name": "over sites", "line": {"color": THERE, "width": 2, "dash": "dot"},
          "marker": {"size": 8, "color": THERE}},
     ]  # fmt: skip

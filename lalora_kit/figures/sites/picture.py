@@ -36,7 +36,8 @@ def federation(sites: Sequence[Drawn], down: int, up: int) -> str:
         'font-family="Arial, Helvetica, sans-serif" font-size="15" fill="#222" role="img">',
         f"<title>A server and {len(sites)} sites: {down:,} bytes down and {up:,} bytes up in a round</title>",
         f'<rect width="{WIDE}" height="{HIGH}" fill="#fff"/>',
-        box(230, 8, 300, 62, HERE), text(380, 34, "the server", bold=True), text(380, 57, "sees every upload, and no sample"),
+        box(230, 8, 300, 62, HERE), text(380, 34, "the server", bold=True),
+        text(380, 57, "sees every upload, and no sample"),
         *(line for place, site in enumerate(sites[:SHOWN]) for line in drawn(place, site, down, up)),
         text(380, 322, more), "</svg>",
     ]  # fmt: skip
@@ -54,7 +55,8 @@ def drawn(place: int, site: Drawn, down: int, up: int) -> list[str]:
         text(beside, 140, f"up: noised, {up / 1000:.0f} kB", THERE, anchor),
         box(left, 180, BOX, 124, LIMIT), text(middle, 202, site.name, bold=True),
         *(pixels(left + 33 + 78 * i, 210, sample) for i, sample in enumerate(site.samples[:4])),
-        text(middle, 271, f"{site.size} samples, the secret of the noise"), text(middle, 292, "and the ledger of ε stay here"),
+        text(middle, 271, f"{site.size} samples, the secret of the noise"),
+        text(middle, 292, "and the ledger of ε stay here"),
     ]  # fmt: skip
 
 

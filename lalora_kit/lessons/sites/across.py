@@ -58,6 +58,9 @@ class Near:
 class Several(Streams):
     """Each client's randomness as its site drew it, where it is client 0; `opens` is the server's."""
 
+    own: list[Streams]
+    server: Streams
+
     def __init__(self, secrets: list[bytes], server: bytes) -> None:
         super().__init__(b"".join(secrets))
         object.__setattr__(self, "own", [Streams(secret) for secret in secrets])

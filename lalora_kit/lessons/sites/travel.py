@@ -40,7 +40,8 @@ def contents(task: Task, method: Method, settings: Settings, reply: bytes) -> st
     return as_table(
         ["in the upload", "how much", "what it is"],
         [
-            ["factors and head", f"{numbers:,} numbers, {4 * numbers:,} bytes", "what the local steps made of the model, noised"],
+            ["factors and head", f"{numbers:,} numbers, {4 * numbers:,} bytes",
+             "the model after its local steps, noised"],
             ["facts", f"{len(reply) - 4 * numbers:,} bytes", f"public: {said}; lengths of the noised steps"],
             ["samples, labels, plain gradients, the secret", "0 bytes", "stay at the site"],
         ],

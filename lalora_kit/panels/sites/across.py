@@ -70,7 +70,7 @@ class AcrossTraining(LiveTraining):
 
 
 class AcrossPanel(LivePanel):
-    """ε, rank and the number of sites; Run, Stop, Reset; one figure and the facts. Headless: one figure and its text."""
+    """ε, rank and the number of sites; Run, Stop, Reset; one figure, the facts. Headless: figure and text."""
 
     training: AcrossTraining
 
@@ -116,6 +116,7 @@ class AcrossPanel(LivePanel):
         return AcrossView(
             sites=[pair.sites for pair in pairs], simulator=[pair.simulator for pair in pairs], rounds=at.rounds,
             apart=max((pair.apart() for pair in pairs), default=None),
-            clients=len(pairs[0].sites.epsilons) if pairs else at.clients, travels=weighed(training.task, training.method, at),
+            clients=len(pairs[0].sites.epsilons) if pairs else at.clients,
+            travels=weighed(training.task, training.method, at),
             stays=sum(value.nbytes for value in training.task.train.inputs.values()) // at.clients,
         )  # fmt: skip
