@@ -15,21 +15,14 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WORKFLOW = ROOT / "notebooks" / "ci-example.yml"
 SETUP = "setup"  # the id of a notebook's first code cell
-CELL = """# Says what it finds here. On Colab it installs the kit first, and what Colab has stays.
-import sys
-from importlib.metadata import version
-from importlib.util import find_spec
+CELL = """from importlib import metadata, util
 
-home = "ADDRESS"
-if find_spec("lalora_kit") is None:
-    if "google.colab" not in sys.modules:
-        raise ModuleNotFoundError(f"no lalora-kit here: install it ({home}) and choose its kernel")
-    kept = " ".join(f"{name}=={version(name)}" for name in ("numpy", "pandas", "torch"))
-    %pip install -q "lalora-kit @ git+{home}" {kept}
+if util.find_spec("lalora_kit") is None and "google.colab" in str(get_ipython()):  # what Colab has stays
+    kept = " ".join(f"{name}=={metadata.version(name)}" for name in ("numpy", "pandas", "torch"))
+    %pip install -q "lalora-kit @ git+ADDRESS" {kept}
+from lalora_kit.lessons import welcome
 
-from lalora_kit.lessons.welcome import here
-
-here()"""
+welcome.here()"""
 
 
 def address() -> str:
@@ -67,6 +60,7 @@ def notebook(text: str) -> str:
         cell = nbformat.v4.new_code_cell(source, id=SETUP)
         found.cells.insert(1, cell)
     cell.source = source
+    cell.metadata["jupyter"] = {"source_hidden": True}
     return nbformat.writes(found).rstrip() + "\n"
 
 

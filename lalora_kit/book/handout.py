@@ -10,8 +10,8 @@ from typing import Any
 
 from lalora_kit.base.files import make_folder
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun
-from lalora_kit.book.notebooks import made_with
-from lalora_kit.book.pages import fill, page, readable_size, title_and_line
+from lalora_kit.book.notebooks import made_with, notebooks_dir
+from lalora_kit.book.pages import WORDS, fill, glossary, page, readable_size, title_and_line
 from lalora_kit.book.sweep import Job, run
 
 INDEX = "index.html"
@@ -42,13 +42,14 @@ def handout(
             section = sections.setdefault(job.notebook, {"title": title, "line": line, "rows": []})
             section["rows"].append(row(job, done, made))
             runs.append(done)
+    glossary(notebooks_dir(), out_dir)
     (out_dir / INDEX).write_text(contents(list(sections.values()), runs, made_with()), encoding="utf-8")
     return runs
 
 
 def linked(text: str, job: Job, jobs: Sequence[Job]) -> str:
     """A page whose links to other notebooks lead to pages that are there."""
-    pages = {INDEX.removesuffix(".html")} | {other.name for other in jobs}
+    pages = {INDEX.removesuffix(".html"), WORDS} | {other.name for other in jobs}
 
     def lead(link: re.Match[str]) -> str:
         near = [other.name for other in jobs if other.notebook.stem == link[1] and agree(job, other)]

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lalora_kit.base.files import make_folder, write_atomically
 from lalora_kit.book.execute import NotebookRun, run_notebook
-from lalora_kit.book.pages import page, readable_size, write_index
+from lalora_kit.book.pages import WORDS, glossary, page, readable_size, write_index
 from lalora_kit.book.parameters import check_parameters, read_notebook
 from lalora_kit.book.progress import FILE, Part, Progress
 
@@ -57,7 +57,7 @@ def notebooks_dir() -> Path:
 
 
 def copy_notebooks(out_dir: Path, *, keep: bool = False) -> list[Path]:
-    """Copy the notebooks into `out_dir` and return their places there, in order.
+    """Copy the notebooks, and the glossary that they link to, into `out_dir`; return the notebooks' places, in order.
 
     A file that lies there and differs is the reader's work. It is never overwritten: with `keep` it stays as it is,
     else ValueError, before anything is written.
@@ -72,7 +72,8 @@ def copy_notebooks(out_dir: Path, *, keep: bool = False) -> list[Path]:
             "name another folder, or move them away"
         )
     make_folder(out_dir)
-    for data, place in pairs:
+    words = f"{WORDS}.md"
+    for data, place in [*pairs, ((notebooks_dir() / words).read_bytes(), out_dir / words)]:
         if not place.exists():
             write_atomically(place, data)
     return places
@@ -108,6 +109,7 @@ def walkthrough(
             word = "passed" if run.ok else "failed"
             progress.ended(run.seconds, run.ok, f"{word}, {run.seconds:.0f} s", always=False)
     write_index(runs, made_with(), out_dir / "index.html")
+    glossary(notebooks_dir(), out_dir)
     return runs
 
 

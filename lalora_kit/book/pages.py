@@ -25,11 +25,17 @@ from lalora_kit.book.execute import ANSWER_MIME, QUESTION_MIME, RESULT_MIME, Not
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 CODE = ("folded", "open", "hidden")
+WORDS = "GLOSSARY"  # the document that lessons link words to; a page of its own beside theirs
 TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPT_TAG = '<script src="plotly.min.js"></script>'
 # Scripts and styles of the page itself and of the file beside it; nothing from any host.
 POLICY = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'"
+
+
+def page_name(found: re.Match[str]) -> str:
+    """`01_first.ipynb` -> `01_first.html`."""
+    return f"{Path(found[0]).stem}.html"
 
 
 class _PageRenderer(IPythonRenderer):
@@ -45,8 +51,8 @@ class _PageRenderer(IPythonRenderer):
         return _mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """A link to a sibling notebook becomes one to its page."""
-        return super().link(text, re.sub(r"^([\w.-]+)\.ipynb(?=$|#)", r"\1.html", url), title)
+        """A link to a sibling notebook, or to the glossary, becomes one to its page."""
+        return super().link(text, re.sub(rf"^([\w.-]+\.ipynb|{WORDS}\.md)(?=$|#)", page_name, url), title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         """A picture on a server (a badge) is replaced by its words."""
@@ -120,6 +126,17 @@ def write_index(runs: Sequence[NotebookRun], made_with: Mapping[str, str], out_h
     failed = sum(not run.ok for run in runs)
     text = fill("walkthrough.html.j2", rows=rows, failed=failed, made_with=made_with, **totals)
     out_html.write_text(text, encoding="utf-8")
+
+
+def glossary(notebooks: Path, out_dir: Path) -> None:
+    """Write the glossary, which lies with the notebooks, as a page: each word with its anchor."""
+    source = notebooks / f"{WORDS}.md"
+    if not source.exists():  # notebooks of one's own have none, and no link to it
+        return
+    body = re.sub(r"<h3>(.*?)</h3>", lambda word: f'<h3 id="{word[1].replace(" ", "-")}">{word[1]}</h3>',
+                  markdown_html(source.read_text(encoding="utf-8")))  # fmt: skip
+    body = re.sub(r'<a href="[^"#]*\.md[^"]*">(.*?)</a>', r"\1", body)  # other documents do not lie beside it
+    (out_dir / f"{WORDS}.html").write_text(fill("words.html.j2", body=body), encoding="utf-8")
 
 
 def fill(template: str, **values: object) -> str:

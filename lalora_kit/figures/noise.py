@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from lalora_kit.figures.common import NEUTRAL, TEMPLATE, epsilon_text, look, rounds_tick
+from lalora_kit.figures.common import NEUTRAL, TEMPLATE, look, rounds_tick
 from lalora_kit.lessons.amplification import NoiseEnergy, SampledNoise
 
 #: term -> (label, colour, dash, width)
@@ -27,11 +25,9 @@ TERMS: dict[str, tuple[str, str, str, float]] = {
     "full": ("noise on the full model", "#222222", "dashdot", 1.5),
 }
 AVERAGES = {"factors": ("factors averaged", "solid", "circle"), "products": ("products averaged", "dash", "square")}
-SIZE = "disturbance of W (Frobenius norm)"
+SIZE = "disturbance of W (norm)"
 LOG = {"type": "log", "dtick": 1, "exponentformat": "power", "tickfont": {"size": 12}}
-PER_ENTRY = "noise per entry of A and B (log scale)"
-SWITCH = ("the same people, split", "each site brings its own n")
-DECADES, HEIGHT = (-3.0, 0.5), (-3.0, 2.5)  # of the live panel's left axes, fixed so that lines are seen to move
+PER_ENTRY = "noise per entry (log scale)"
 
 Curve = Sequence[tuple[float, NoiseEnergy]]
 
@@ -123,83 +119,3 @@ def averaging_figure(
     figure.update_xaxes(title_text="clients N (log scale)", type="log", **ticks)
     figure.update_yaxes(title_text=typeset("size of N_B·N_A"), **LOG)
     return figure
-
-
-@dataclass(frozen=True)
-class NoiseView:
-    """What the noise panel shows. Noise per entry is that of the clients' averaged A and B.
-
-    epsilon, rank, clients, own: where the controls stand; `own` says that each site brings its own people.
-    curve, crossing: closed forms over noise per entry, and τ* on the same axis.
-    step, run: noise per entry after one step and after all rounds (both 0 without noise), with the size of it all.
-    split, brought: `(clients, noise per entry after one step)` at the two positions of the switch.
-    """
-
-    epsilon: float
-    rank: int
-    clients: int
-    own: bool
-    curve: Curve
-    crossing: float
-    step: tuple[float, NoiseEnergy]
-    run: tuple[float, NoiseEnergy]
-    split: Sequence[tuple[int, float]]
-    brought: Sequence[tuple[int, float]]
-
-
-def noise_data(view: NoiseView) -> list[dict[str, Any]]:
-    """x, y and name of the panel's eleven traces, in the order of `noise_figure`."""
-    noisy = view.step[0] > 0
-    marks = [
-        {"x": [x] * noisy, "y": [energy.sizes.total] * noisy, "name": name}
-        for name, (x, energy) in (("after one step", view.step), ("after the run", view.run))
-    ]
-    crosses = math.isfinite(view.crossing)
-    wall = {"x": [view.crossing] * 2 * crosses, "y": [10 ** HEIGHT[0], 10 ** HEIGHT[1]] * crosses, "name": "crossing"}
-    sides = [
-        {"x": [n for n, _ in points], "y": [noise for _, noise in points], "name": name}
-        for name, points in zip(SWITCH, (view.split, view.brought), strict=True)
-    ]
-    here = {"x": [view.clients] * noisy, "y": [view.step[0]] * noisy, "name": "here"}
-    return [*curves(view.curve).values(), *marks, wall, *sides, here]
-
-
-def noise_figure(view: NoiseView) -> go.Figure:
-    """The live panel: the disturbance of W over noise per entry, beside that noise over the number of clients."""
-    figure = make_subplots(1, 2, column_widths=[0.58, 0.42], horizontal_spacing=0.13)
-    dotted = {"mode": "lines", "line": {"dash": "dot", "color": NEUTRAL, "width": 1.5}, "hoverinfo": "skip"}
-    side = {"mode": "lines", "showlegend": False, "hovertemplate": "%{x} clients: %{y:.3g}"}
-    styles: list[dict[str, Any]] = [
-        *(line(term) for term in TERMS),
-        *({"mode": "markers", "marker": mark(name)} for name in ("after one step", "after the run")),
-        {**dotted, "showlegend": False},
-        {**side, "line": {"color": NEUTRAL, "width": 2.5}},
-        {**side, "line": {"color": NEUTRAL, "width": 2.5, "dash": "dash"}},
-        {"mode": "markers", "marker": mark("after one step"), "showlegend": False},
-    ]
-    for place, (style, data) in enumerate(zip(styles, noise_data(view), strict=True)):
-        figure.add_trace(go.Scatter(**style, **data), 1, 1 if place < 8 else 2)
-    figure.update_layout(template=TEMPLATE, title_text=noise_title(view), height=460, autosize=True)
-    figure.update_xaxes(title_text=PER_ENTRY, type="log", range=list(DECADES), dtick=1, col=1)
-    figure.update_yaxes(title_text=SIZE, range=list(HEIGHT), col=1, **LOG)
-    counts = [1, 2, 4, 8, 16, 32, 64]
-    ticks = {"tickmode": "array", "tickvals": counts, "ticktext": [str(n) for n in counts]}
-    figure.update_xaxes(title_text="clients (log scale)", type="log", range=[-0.05, 1.86], **ticks, col=2)
-    figure.update_yaxes(title_text="noise per entry, one averaged step", range=[-4, 1], col=2, **LOG)
-    for words, at, anchor in ((SWITCH[0], 0.93, "solid"), (SWITCH[1], 0.05, "dashed")):
-        figure.add_annotation(
-            text=f"{anchor}: {words}", x=0.03, y=at, xref="x2 domain", yref="y2 domain", showarrow=False,
-            xanchor="left", font={"size": 12},
-        )  # fmt: skip
-    return figure
-
-
-def noise_title(view: NoiseView) -> str:
-    """Whether LoRA is the quieter one at the end of the run, and where it stops being so."""
-    at = f"ε = {epsilon_text(view.epsilon)}, rank {view.rank}, {view.clients} clients"
-    noise, energy = view.run
-    if not noise:
-        return f"{at}: no noise, and no privacy"
-    louder = "louder" if energy.total > energy.full else "quieter"
-    ratio = energy.sizes.total / energy.sizes.full
-    return f"{at}: LoRA is {louder} ({ratio:.2g} × the full model's noise)"

@@ -47,8 +47,8 @@ def mode(given: str = "auto") -> str:
 
 
 def epsilon_text(epsilon: float) -> str:
-    """ε as people read it: `3`, `0.5`, `∞`."""
-    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}"
+    """ε as people read it: `3`, `0.5`, `1,490`, `∞`."""
+    return "∞" if math.isinf(epsilon) else f"{epsilon:.3g}" if epsilon < 1000 else f"{epsilon:,.0f}"
 
 
 @dataclass(frozen=True)

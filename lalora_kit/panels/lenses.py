@@ -6,12 +6,12 @@ Read on public test samples, or on gradients without noise: for a lesson, not fo
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
-from lalora_kit.lessons.coupling import Coupling, coupling, half_steps, promised_move
+from lalora_kit.lessons.coupling import Coupling, coupling, promised_move
 from lalora_kit.lessons.gradients import Gradients, noised_gradient
 from lalora_kit.lessons.lens import Lens, Seen
 from lalora_kit.lessons.lesson import schedule_cost
@@ -25,10 +25,20 @@ from lalora_kit.tasks import Split, Task
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """One step's gradients of A and B, clipped alike: `quiet` without noise, `noised` with a private step's."""
+    """One step's gradients of A and B: `quiet`, clipped; `unit`, noise of deviation 1; `std`, the private step's τ."""
 
     quiet: Gradients
-    noised: Gradients
+    unit: Gradients
+    std: float
+
+    @property
+    def noised(self) -> Gradients:
+        """What a private step sees."""
+        return self.at(self.std)
+
+    def at(self, std: float) -> Gradients:
+        """The same step with the same draw of noise, made as loud as `std`."""
+        return {key: value + std * self.unit[key] for key, value in self.quiet.items()}
 
 
 def noise_std(task: Task, settings: Settings, noise_multiplier: float) -> float:
@@ -40,16 +50,33 @@ def noise_std(task: Task, settings: Settings, noise_multiplier: float) -> float:
 def step_gradients(task: Task, settings: Settings, r: Round, split: Split) -> Pair:
     """What one client's step on both factors would see after round r, were its draw all of `split`."""
     engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
-    std = noise_std(task, settings, r.noise_multiplier)
     streams = Streams.from_seed(settings.seed)
-    quiet, noised = (
+    quiet, loud = (
         noised_gradient(
             engine, r.adapter, split, clip_norm=settings.clip_norm, noise_std=τ,
             generator=streams.generator("noise of a lesson", round=r.round), clip_head_share=settings.clip_head_share,
         )
-        for τ in (0.0, std)
+        for τ in (0.0, 1.0)
     )  # fmt: skip
-    return Pair(quiet, noised)
+    unit = {key: loud[key] - value for key, value in quiet.items()}
+    return Pair(quiet, unit, noise_std(task, settings, r.noise_multiplier))
+
+
+class Steps:
+    """The next step's gradients after each round of the runs at hand, asked for once a round.
+
+    split: public samples that the gradients are taken on.
+    """
+
+    def __init__(self, task: Task, split: Split) -> None:
+        self.task, self.split = task, split
+        self.known: weakref.WeakKeyDictionary[Round, Pair] = weakref.WeakKeyDictionary()
+
+    def of(self, settings: Settings, r: Round) -> Pair:
+        """The step that follows round r of a run at `settings`."""
+        if r not in self.known:
+            self.known[r] = step_gradients(self.task, settings, r, self.split)
+        return self.known[r]
 
 
 def surprises(records: Sequence[Round], pairs: Sequence[Pair], kind: str, rate: float) -> list[float]:
@@ -65,21 +92,11 @@ def cosines(records: Sequence[Round], pairs: Sequence[Pair], kind: str) -> list[
     return [coupling(r.adapter, getattr(pair, kind)).pooled for r, pair in zip(records, pairs, strict=True)]
 
 
-def surprise_by_rate(
-    adapter: Adapter, gradient: Callable[[Adapter, Sequence[str]], Gradients], rates: Sequence[float]
-) -> dict[str, list[float]]:
-    """Surprise of one step at each rate: on both factors together, and of an alternation's half-steps."""
-    both = gradient(adapter, "AB")
-    moves = [(promised_move(adapter, both, rate), *half_steps(adapter, gradient, rate)[:2]) for rate in rates]
-    columns = zip(("together", "B in turn", "A in turn"), zip(*moves, strict=True), strict=True)
-    return {name: [move.pooled.surprise for move in column] for name, column in columns}
-
-
-def surprise_lens(task: Task, split: Split) -> Lens:
+def surprise_lens(steps: Steps) -> Lens:
     """Surprise of a step on both factors after each round, with the noise of the run and without."""
 
     def measure(settings: Settings, r: Round) -> Seen:
-        pairs = [step_gradients(task, settings, r, split)]
+        pairs = [steps.of(settings, r)]
         [quiet], [noised] = (surprises([r], pairs, kind, settings.learning_rate) for kind in ("quiet", "noised"))
         return Seen([(r.round, noised)], [(r.round, quiet)])
 

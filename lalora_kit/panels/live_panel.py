@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lalora_kit.federated import federated_rounds
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.panel import Panel
+from lalora_kit.privacy import Ledger
+from lalora_kit.records import Round
 
 
 class LivePanel(Panel):
@@ -45,3 +48,14 @@ class LivePanel(Panel):
     def fail(self, failure: Exception) -> None:
         """A failure ends the run that is going on."""
         self.training.fail(failure)
+
+
+def at_start(training: LiveTraining) -> Sequence[Round]:
+    """A whole run at a training's first settings: one that its panel made, or one that is made now."""
+    task, method, settings = training.task, training.method, training.start
+    of = (method.name, task.standardise, settings)
+    if (training.trained_method.name, training.trained_task.standardise, training.trained) == of:
+        on_show = training.records if len(training.records) == settings.rounds else None
+    else:
+        on_show = training.whole.get(of)
+    return on_show or list(federated_rounds(task, method, settings, ledger=Ledger(also=training.ledger)))

@@ -14,6 +14,7 @@ from typing import Any
 import ipywidgets as W
 import plotly.graph_objects as go
 import plotly.io as pio
+from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 
 from lalora_kit.lessons import lesson
@@ -109,7 +110,11 @@ class Panel:
         self.prepare()
         show_figure(self.draw(self.values))
         shown = self.redraw(self.values)
-        print("\n".join([*(f"{name}: {value}" for name, value in shown.facts), *filter(None, shown.notes)]))
+        told = "\n".join([*(f"{name}: {value}" for name, value in shown.facts), *filter(None, shown.notes)])
+        if InteractiveShell.initialized():
+            display({"text/html": facts_html(shown.facts, "", shown.notes), "text/plain": told}, raw=True)
+        else:
+            print(told)
 
     def update(self) -> None:
         """Bring figure and text up to date, as one; plotly is handed only what changed, for it is slow to compare."""

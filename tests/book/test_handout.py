@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from lalora_kit.book.handout import handout
+from lalora_kit.book.pages import markdown_html
 from lalora_kit.book.sweep import plan
 from tests.book.test_book import CHROMIUM, FIGURE, RESULT, Loads, write
 
@@ -32,7 +33,9 @@ def test_every_combination_has_a_page_that_is_one_file(handed):
     runs, out, said = handed
     names = [f"{stem}_epsilon-{e}" for stem in ("01_first", "02_next") for e in ("0.5", "3")]
     assert [run.name for run in runs] == names and [run.ok for run in runs] == [True, True, True, False]
-    assert sorted(path.name for path in out.iterdir()) == [*(f"{name}.html" for name in names), "index.html"]
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [*(f"{name}.html" for name in names), "GLOSSARY.html", "index.html"]
+    )
     for lines in (said[::2], said[1::2]):  # one as each starts, one as it ends
         assert [re.search(r"\d_\w+_epsilon-[\d.]+", line)[0] for line in lines] == [name[1:] for name in names]
     for path in out.iterdir():
@@ -54,6 +57,12 @@ def test_links_lead_to_the_page_of_the_same_parameters_or_to_the_index(handed):
     assert '<a href="index.html">one that was not chosen</a>' in page and '<a href="https://a.org">out</a>' in page
 
 
+def test_words_lead_to_the_glossary_beside_the_pages(handed):
+    words = (handed[1] / "GLOSSARY.html").read_text()
+    assert '<h3 id="local-step">' in words and ".md" not in words
+    assert markdown_html("[a](GLOSSARY.md#local-step)") == '<p><a href="GLOSSARY.html#local-step">a</a></p>\n'
+
+
 def test_the_index_is_a_table_of_contents(handed):
     index = (handed[1] / "index.html").read_text()
     targets = re.findall(r'<a href="([^"]+)">epsilon = [\d.]+, rank = 8</a>', index)
@@ -72,7 +81,7 @@ def test_code_is_hidden_open_or_as_the_notebook_folds_it(tmp_path, code, shown, 
     nbformat.write(notebook, path)
     handout(plan([str(path), "--rank", "2"]), tmp_path / "out", print, code=code)
     page = (tmp_path / "out" / "n.html").read_text()
-    assert page.count("named_by_nobody_else") == shown and len(re.findall(r"<details open\b", page)) == opened
+    assert page.count("named_by_nobody_else") == shown and len(re.findall(r"<details\b[^>]* open\b", page)) == opened
     assert "Parameters of this run" in page and "Result." in page
 
 

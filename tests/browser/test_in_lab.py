@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lalora_kit.panels.questions import SHUT
+
 pytestmark = [
     pytest.mark.browser,
     # Sockets of Lab's kernel client and of playwright's event loop are theirs to close.
@@ -23,6 +25,8 @@ NOTEBOOKS, SHOTS = ROOT / "notebooks", ROOT / "build" / "screenshots"
 # 04 has another panel (`test_rate_panel`). 07 and 08 end in that of 00, on whatever task the machine allows; the tests
 # of notebooks run them headless.
 LIVE = [NOTEBOOKS / f"{name}.ipynb" for name in ("00_start_here", "01_gradient_coupling", "03_sharpness")]
+TRACES = {"01_gradient_coupling": 7}  # of a panel's figure, where it is not the training panel's
+AT_ONCE = {"01_gradient_coupling": ("epsilon", "clients", "learning_rate")}  # what moves its picture without training
 SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3}
 THREE = ("epsilon", "rank", "clients")
 MINUTES = 60_000
@@ -132,6 +136,8 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
     page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator("[role=status]").last.scroll_into_view_if_needed()
     page.wait_for_function(f"() => ({PLOT})?.data?.length === {traces}", timeout=MINUTES)
+    look_at_first_screen_and_questions(page, name)
+    page.locator("[role=status]").last.scroll_into_view_if_needed()
     yield Reader(page)
     SHOTS.mkdir(parents=True, exist_ok=True)  # what a failure is read from
     page.screenshot(path=SHOTS / f"{name}-last.png")
@@ -140,9 +146,27 @@ def opened(lab: Any, chromium: Any, name: str, traces: int) -> Iterator[Reader]:
     page.close()
 
 
+def look_at_first_screen_and_questions(page: Any, name: str) -> None:
+    """Keep a picture of the first screen; nothing of an answer is in the page before a choice, and after it is."""
+    page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}-0-first-screen.png")
+    whole = "() => document.querySelector('.jp-Notebook').textContent"
+    asked = page.locator(".jp-Notebook b", has_text="Predict:").count()
+    assert asked and page.evaluate(whole).count(SHUT) == asked
+    assert "It came out" not in page.evaluate(whole)
+    page.locator("button", has_text="show me").first.click()
+    page.wait_for_function(f"() => ({whole})().includes('It came out')", timeout=MINUTES)
+    page.wait_for_timeout(1500)
+    page.locator("b", has_text="It came out").first.scroll_into_view_if_needed()
+    page.screenshot(path=SHOTS / f"{name}-0-answer.png")
+    assert page.evaluate(whole).count(SHUT) == asked - 1, "the others stay shut"
+
+
 @pytest.fixture(params=LIVE, ids=lambda path: path.stem)
 def reader(request: pytest.FixtureRequest, lab: Any, chromium: Any) -> Iterator[Reader]:
-    yield from opened(lab, chromium, request.param.stem, traces=13)
+    yield from opened(lab, chromium, request.param.stem, traces=TRACES.get(request.param.stem, 13))
 
 
 def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
@@ -151,7 +175,7 @@ def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
     shown_at_first = reader.points()
     reader.shoot(f"{name}-1-ready")
 
-    for slider in THREE:  # before any training: cheap quantities only
+    for slider in AT_ONCE.get(name, THREE):  # before any training: cheap quantities only
         assert reader.timed(name, slider) < REDRAW * SLACK
     assert reader.points() == shown_at_first and "Ready" in reader.status()
 

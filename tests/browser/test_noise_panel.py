@@ -7,7 +7,7 @@ import pytest
 from tests.browser import test_in_lab as lab_tests
 
 pytestmark = lab_tests.pytestmark
-NAME, TRACES = "02_noise_amplification", 11
+NAME, TRACES = "02_noise_amplification", 15
 
 
 @pytest.fixture

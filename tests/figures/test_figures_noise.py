@@ -8,16 +8,36 @@ import pytest
 
 from lalora_kit.figures import common as figures
 from lalora_kit.figures import noise as figures_noise
-from lalora_kit.figures.noise import NoiseView
+from lalora_kit.figures.pictures import noise_panel
+from lalora_kit.figures.pictures.factors import PARTS, PRODUCTS, factors_figure, scales, sizes, tiles
+from lalora_kit.figures.pictures.noise_panel import NoiseView
 from lalora_kit.lessons.amplification import expected_noise, fresh_layer, sampled_noise
+from lalora_kit.panels.lesson.factors import parts_of
 
 LAYER = fresh_layer(6, 5, 2, np.random.default_rng(0))
 CURVE = [(t, expected_noise(LAYER, t)) for t in (0.01, 0.1, 1.0)]
 
 
+TRAINED = fresh_layer(6, 5, 2, np.random.default_rng(0))
+TRAINED.tensors["B", "W"].fill_(0.1)
+DRAWN = parts_of(TRAINED, np.random.default_rng(1))
+
+
 def view(noise: float = 0.1, crossing: float = 0.5) -> NoiseView:
     at = (noise, expected_noise(LAYER, noise))
-    return NoiseView(3.0, 2, 8, False, CURVE, crossing, at, at, [(1, 0.1), (2, 0.2)], [(1, 0.2), (2, 0.1)])
+    return NoiseView(
+        3.0,
+        2,
+        8,
+        False,
+        CURVE,
+        crossing,
+        at,
+        at,
+        [(1, 0.1), (2, 0.2)],
+        [(1, 0.2), (2, 0.1)],
+        tiles(DRAWN, noise, PRODUCTS),
+    )
 
 
 def test_no_term_borrows_a_methods_colour():
@@ -47,15 +67,42 @@ def test_growth_and_averaging_figures_draw_what_they_are_given():
 @pytest.mark.parametrize("noise", [0.0, 0.1, 2.0])
 @pytest.mark.parametrize("crossing", [0.5, math.nan])
 def test_noise_figure_always_has_the_same_traces(noise, crossing):
-    figure = figures_noise.noise_figure(view(noise, crossing))
-    assert len(figure.data) == 11
+    figure = noise_panel.noise_figure(view(noise, crossing))
+    assert len(figure.data) == 15 and [trace.type for trace in figure.data[11:]] == ["heatmap"] * 4
     assert len(figure.data[5].x) == (noise > 0) and len(figure.data[7].x) == 2 * math.isfinite(crossing)
     json.loads(figure.to_json())
-    for axis in ("xaxis", "yaxis", "xaxis2", "yaxis2"):
+    for axis in ("xaxis5", "yaxis5", "xaxis6", "yaxis6"):
         assert figure.layout[axis].title.text
 
 
 def test_the_title_says_which_is_louder():
-    assert "quieter" in figures_noise.noise_title(view(0.01))
-    assert "louder" in figures_noise.noise_title(view(5.0))
-    assert "no privacy" in figures_noise.noise_title(view(0.0))
+    assert "quieter" in noise_panel.noise_title(view(0.01))
+    assert "louder" in noise_panel.noise_title(view(5.0))
+    assert "no privacy" in noise_panel.noise_title(view(0.0))
+
+
+def test_the_table_is_a_multiplication_table():
+    assert DRAWN["N_B·N_A"] == pytest.approx(DRAWN["N_B"] @ DRAWN["N_A"])
+    assert DRAWN["B·N_A"] == pytest.approx(DRAWN["B"] @ DRAWN["N_A"]) and set(DRAWN) == set(PARTS)
+    once, twice = sizes(DRAWN, 0.1), sizes(DRAWN, 0.2)
+    ratios = {name: twice[name] / once[name] for name in PRODUCTS}
+    assert ratios == pytest.approx({"B·A": 1, "B·N_A": 2, "N_B·A": 2, "N_B·N_A": 4})
+
+
+def test_all_products_share_one_true_scale():
+    """A part's colours end at the same value for all, once its noise is made as loud as it is."""
+    ends = scales(DRAWN, 0.3)
+    true = [ends[name] * 0.3 ** PARTS[name][2] for name in PRODUCTS]
+    assert true == pytest.approx([true[0]] * 4)
+    assert max(sizes(DRAWN, 0.3)[name] for name in PRODUCTS) < true[0]
+
+
+def test_the_sliders_steps_change_scales_alone():
+    noises = {"10": 0.01, "1": 0.1, "∞": 0.0}
+    figure = factors_figure(DRAWN, noises, ["N_B small", "middle", "none"], active=0)
+    assert len(figure.data) == 8 and figure.layout.title.text == "N<sub>B</sub> small"
+    [slider] = figure.layout.sliders
+    changed, title = slider.steps[1].args
+    assert set(changed) == {"zmin", "zmax"} and len(changed["zmax"]) == 8 and title == {"title.text": "middle"}
+    assert changed["zmax"] == pytest.approx([scales(DRAWN, 0.1)[name] for name in PARTS])
+    json.loads(figure.to_json())

@@ -56,7 +56,7 @@ def test_the_notebooks_are_copied_out(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     names = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
     assert done.stdout.split() == [f"mine/{name}" for name in names]
-    assert [path.name for path in sorted((tmp_path / "mine").iterdir())] == names
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted([*names, "GLOSSARY.md"])
     (tmp_path / "mine" / names[0]).write_text("my own")
     again = python(installed, tmp_path, "-m", "lalora_kit", "notebooks", "mine")
     assert again.returncode == 2 and "move them away" in again.stderr and again.stderr.count("\n") == 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lalora_kit.figures.noise import SWITCH
+from lalora_kit.figures.pictures.noise_panel import SWITCH
 from lalora_kit.lessons.amplification import expected_noise, fresh_layer
 from lalora_kit.panels.lesson import noise as noise_panel
 from lalora_kit.panels.lesson.noise import NoisePanel, averaged_noise, noise_std, sampling
@@ -54,10 +54,20 @@ def test_the_switch_tells_the_two_half_truths(panel):
     assert noise(panel) == before and panel.controls["switch"].value == SWITCH[0]
 
 
+def test_the_heatmaps_answer_epsilon_by_their_scale_and_rank_by_their_numbers(panel):
+    cross = panel.figure.data[14]
+    numbers, end = np.array(cross.z), cross.zmax
+    panel.controls["epsilon"].value = 0.5
+    assert (cross.zmax < end and cross.z is numbers) or (np.array(cross.z) == numbers).all()
+    panel.controls["rank"].value = 4
+    assert (np.array(cross.z) != numbers).any() and len(panel.figure.data) == 15
+
+
 def test_epsilon_moves_the_marks_and_rank_lifts_the_line(panel):
     before, line, wall = noise(panel), panel.figure.data[2].y, panel.figure.data[7].x
     panel.controls["epsilon"].value = 0.5
     assert noise(panel) > 2 * before and panel.figure.data[2].y == line
+    assert "ε went from 3 to 0.5. After a run, noise per entry is" in panel.text.value
     panel.controls["rank"].value = 4
     np.testing.assert_allclose(panel.figure.data[2].y, np.sqrt(2) * np.array(line))
     assert panel.figure.data[7].x < wall

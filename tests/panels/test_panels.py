@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from lalora_kit import METHODS, Settings, federated_rounds, load_task
-from lalora_kit.engine.persample import Engine
 from lalora_kit.figures.training import training_data
 from lalora_kit.lessons.coupling import coupling
-from lalora_kit.lessons.gradients import mean_gradient
 from lalora_kit.panels import lenses as panels
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.widgets import TrainingPanel, choice_slider, view
@@ -51,16 +49,10 @@ def test_quiet_and_noised_differ_by_the_noise_alone(task, probe, r):
     assert all(torch.equal(pair.noised[key], again.noised[key]) for key in pair.noised)
 
 
-def test_surprise_climbs_with_the_rate_and_is_zero_in_turn(task, probe, r):
-    engine = Engine(task, SETTINGS.scale, max_samples=64)
-    curves = panels.surprise_by_rate(r.adapter, lambda a, factors: mean_gradient(engine, a, probe, factors), [0.1, 0.2])
-    assert curves["together"][1] == pytest.approx(2 * curves["together"][0], rel=1e-6)
-    assert max(curves["B in turn"] + curves["A in turn"]) < 1e-8
-
-
 def test_a_lens_is_what_the_panel_draws(task, probe, r):
     training = LiveTraining(
-        task, METHODS["dp-lora"], SETTINGS, ledger=Ledger(), first=[r], lens=panels.surprise_lens(task, probe),
+        task, METHODS["dp-lora"], SETTINGS, ledger=Ledger(), first=[r],
+        lens=panels.surprise_lens(panels.Steps(task, probe)),
         labels={"learning_rate": "η"},
     )  # fmt: skip
     with pytest.raises(ValueError, match="this panel draws 'surprise"):

@@ -1,7 +1,14 @@
 """Accuracy against the adapter's rate, on made-up runs: the table, the picture, and how far a method holds."""
 
+from pathlib import Path
+
+import pytest
+
 from lalora_kit.figures.collapse import collapse_figure
 from lalora_kit.trial import rates
+from lalora_kit.trial.study import curves
+
+RESULTS = (Path(__file__).parents[2] / "notebooks/RESULTS.md").read_text(encoding="utf-8")
 
 
 def made_up():
@@ -49,3 +56,41 @@ def test_a_sentence_tells_where_two_methods_hold_and_what_is_left():
         "ε = 1, rank 16: la-lora until rate 4 and dp-lora until rate 4; at their best rates 80.0% and 80.0%; "
         "head-only 60.0%."
     )
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """The runs that ship."""
+    return curves(rates.FILE)
+
+
+def test_results_tell_what_the_kept_runs_say(kept):
+    assert set(rates.adapter_cells(rates.SEEDS)) <= set(kept) and set(rates.tuning_cells()) <= set(kept)
+    assert rates.table(kept) in RESULTS
+    assert [line for line in rates.told(kept) if f"- {line}" not in RESULTS] == []
+
+
+def test_what_results_conclude_is_in_the_kept_runs(kept):
+    """Each sentence below the table, as numbers."""
+    for epsilon in rates.EPSILONS:
+        bare = max(sum(v) / len(v) for n in rates.BASELINES if (v := rates.baseline_values(kept, n, epsilon)))
+        for rank in rates.RANKS:
+            means = {
+                name: {x: sum(v) / len(v) for x, v in rates.line(kept, name, epsilon, rank).items()}
+                for name in rates.METHOD_NAMES
+            }
+            until = {name: rates.holds_until(line) for name, line in means.items()}
+            best = {name: max(line.values()) for name, line in means.items()}
+            assert until["la-lora"] / until["dp-lora"] in (2, 4)
+            assert until["dp-lora-filter"] == 2 * until["dp-lora"]
+            assert until["la-lora"] == 2 * until["la-lora-nofilter"]
+            assert 0.002 <= round(best["dp-lora"] - best["la-lora"], 3) <= 0.008
+            assert min(best.values()) - bare > 0.1
+            for plain, filtered in (("dp-lora", "dp-lora-filter"), ("la-lora-nofilter", "la-lora")):
+                assert 0.015 <= means[plain][1.0] - means[filtered][1.0] <= 0.055
+    turned = [
+        rates.holds_until({x: sum(v) / len(v) for x, v in rates.line(kept, "la-lora-nofilter", e, r).items()})
+        / rates.holds_until({x: sum(v) / len(v) for x, v in rates.line(kept, "dp-lora", e, r).items()})
+        for e in rates.EPSILONS for r in rates.RANKS
+    ]  # fmt: skip
+    assert sorted(turned) == [1, 1, 2, 2]

@@ -1,4 +1,4 @@
-"""The noise panel: what ε, rank and clients do to the noise in W, at once and without any training.
+"""The panel of lesson 02: what ε, rank and clients do to the noise in W, at once and without any training.
 
 Closed forms only, so that every move of a slider is answered within a frame or two. A switch says
 what more clients means: the same people in more hands, or more people.
@@ -14,12 +14,15 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.engine.adapters import Adapter
-from lalora_kit.figures import noise as figures_noise
-from lalora_kit.figures.noise import SWITCH, NoiseView
+from lalora_kit.figures.pictures import noise_panel as picture
+from lalora_kit.figures.pictures.factors import PRODUCTS, Parts, tiles
+from lalora_kit.figures.pictures.noise_panel import SWITCH, NoiseView
 from lalora_kit.lessons.amplification import crossover, expected_noise
+from lalora_kit.panels.lesson.factors import parts_of
+from lalora_kit.panels.lesson.moves import times, went
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
-from lalora_kit.privacy import safe_noise_multiplier
+from lalora_kit.privacy import Streams, safe_noise_multiplier
 from lalora_kit.settings import Settings
 
 POINTS = 15  # of a line from one end of the axis to the other
@@ -47,11 +50,12 @@ def averaged_noise(settings: Settings, held: float) -> float:
     return noise_std(settings, held) / math.sqrt(settings.participants)
 
 
-def noise_view(adapter: Adapter, settings: Settings, *, held: float, people: int, own: bool) -> NoiseView:
+def noise_view(adapter: Adapter, parts: Parts, settings: Settings, *, held: float, people: int, own: bool) -> NoiseView:
     """What the panel shows at `settings`.
 
     Args:
         adapter: the factors that noise is added to.
+        parts: of one of its layers, with a draw of noise; the heatmaps show one round's.
         settings: ε, rank and clients as the controls have them.
         held: samples that a site brings where each brings its own.
         people: samples in all where the same people are split.
@@ -62,7 +66,7 @@ def noise_view(adapter: Adapter, settings: Settings, *, held: float, people: int
         at = [(n, averaged_noise(replace(settings, clients=n), held if brings_own else people / n)) for n in COUNTS]
         return [(n, noise) for n, noise in at if noise > 0]
 
-    low, high = figures_noise.DECADES
+    low, high = picture.DECADES
     grid = [10 ** (low + (high - low) * i / (POINTS - 1)) for i in range(POINTS)]
     step = averaged_noise(settings, held if own else people / settings.clients)
     run = step * math.sqrt(settings.rounds * settings.local_steps)
@@ -77,6 +81,16 @@ def noise_view(adapter: Adapter, settings: Settings, *, held: float, people: int
         run=(run, expected_noise(adapter, run)),
         split=side(False),
         brought=side(True),
+        tiles=tiles(parts, step * math.sqrt(settings.local_steps), PRODUCTS),
+    )
+
+
+def sentence(before: Values, was: NoiseView, now: Values, view: NoiseView) -> str:
+    """What was moved, and what that did to the noise and to its product."""
+    (old, _), (new, energy) = was.run, view.run
+    return (
+        f"{went(before, now)}. After a run, noise per entry is {times(old, new)}; "
+        f"noise times noise is {times(was.run[1].sizes.cross, energy.sizes.cross)}."
     )
 
 
@@ -93,6 +107,10 @@ class NoisePanel(Panel):
         if settings.rank not in adapters:
             raise ValueError(f"rank={settings.rank} has no adapter here ({sorted(adapters)}); pass one of that rank")
         self.adapters, self.settings, self.people = dict(adapters), settings, people
+        streams = Streams.from_seed(settings.seed)
+        self.parts = {r: parts_of(a, streams.generator("picture")) for r, a in self.adapters.items()}
+        self.said = ""
+        self.last: tuple[Values, NoiseView] | None = None
         self.held = people / settings.clients
         start = {name: getattr(settings, name) for name in ("epsilon", "rank", "clients")}
         super().__init__({**start, "switch": SWITCH[0]}, mode=mode)
@@ -108,15 +126,18 @@ class NoisePanel(Panel):
 
     def draw(self, values: Values) -> go.Figure:
         """The disturbance of W on the left, the number of clients on the right."""
-        return figures_noise.noise_figure(self.view(values))
+        return picture.noise_figure(self.view(values))
 
     def redraw(self, values: Values) -> Shown:
         """The closed forms at the controls' values."""
         now = self.view(values)
+        if self.last is not None and self.last[0] != values:
+            self.said = sentence(*self.last, values, now)
+        self.last = dict(values), now
         return Shown(
-            traces=figures_noise.noise_data(now),
-            title=figures_noise.noise_title(now),
-            status=READY,
+            traces=picture.noise_data(now),
+            title=picture.noise_title(now),
+            status=self.said or READY,
             facts=self.facts(values, now),
             notes=[CAUTION],
         )
@@ -124,7 +145,8 @@ class NoisePanel(Panel):
     def view(self, values: Values) -> NoiseView:
         """What the figure shows at the controls' values."""
         settings, own = self.at(values)
-        return noise_view(self.adapters[settings.rank], settings, held=self.held, people=self.people, own=own)
+        at = self.adapters[settings.rank], self.parts[settings.rank]
+        return noise_view(*at, settings, held=self.held, people=self.people, own=own)
 
     def at(self, values: Values) -> tuple[Settings, bool]:
         """Settings, and whether each site brings its own people."""
