@@ -92,8 +92,8 @@ class CrowdPanel(Panel):
             [(n, self.noise(values, sigma, batch)) for n, sigma in sigmas],
             [(n, self.noise(values, share, self.share * n)) for n in self.sizes],
         )
-        private = ([point for point in line if point[1] > 0] for line in lines)  # ε = ∞ has no place on a log axis
-        return CrowdView(*private, people=values["people"], batch=batch)  # type: ignore[misc]
+        drawn = [[point for point in line if point[1] > 0] for line in lines]  # ε = ∞ has no place on a log axis
+        return CrowdView(drawn[0], drawn[1], drawn[2], people=values["people"], batch=batch)
 
     def title(self, values: Values) -> str:
         """What the place costs."""
