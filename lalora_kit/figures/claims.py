@@ -6,7 +6,7 @@ The intervals drawn are those that decide the verdicts (`lalora_kit.trial.effect
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -28,6 +28,8 @@ VERDICTS = {
     "no verdict": ("#222222", "line-ns-open"),
 }
 UNITS = ("points of accuracy", "c_W", "ln of the ratio")
+SMALL, LARGE = 9, 15  # of a mark
+ROW, NAME = 44, 15  # pixels: a row, and how far above its middle its name stands
 AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")
 
 
@@ -52,8 +54,11 @@ def parts(rows: Sequence[Row]) -> list[list[Row]]:
     return [[row for row in rows if row.claim.unit.name.startswith(unit)] for unit in UNITS]
 
 
-def forest_data(rows: Sequence[Row], mode: str) -> list[dict[str, Any]]:
-    """What changes in the figure's traces: by part: undetectable zone, effects, controls, the paper."""
+def forest_data(rows: Sequence[Row], mode: str, large: Collection[str] = ()) -> list[dict[str, Any]]:
+    """What changes in the figure's traces: by part: undetectable zone, effects, controls, the paper.
+
+    `large`: keys of the claims whose marks are larger.
+    """
     data: list[dict[str, Any]] = []
     for part in parts(rows):
         names = [row.claim.text for row in part]
@@ -66,7 +71,10 @@ def forest_data(rows: Sequence[Row], mode: str) -> list[dict[str, Any]]:
             {"y": names, "x": [2 * width for width in zone], "base": [-width for width in zone]},
             {
                 "y": names, "x": [none_if_nan(e.mean) for e in effects], "customdata": said,
-                "marker": {"color": [colour for colour, _ in looks], "symbol": [symbol for _, symbol in looks]},
+                "marker": {
+                    "color": [colour for colour, _ in looks], "symbol": [symbol for _, symbol in looks],
+                    "size": [LARGE if row.claim.key in large else SMALL for row in part],
+                },
                 "error_x": {"array": [none_if_nan(e.high - e.mean) for e in effects]},
             },
             {"y": names, "x": [none_if_nan(row.control.mean) for row in part],
@@ -86,11 +94,11 @@ def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
     found = counts(rows)
     where = "each at its best rate" if mode == "best" else "at equal rate"
     at_equal = found["holds only"] + found["the opposite holds only"]
+    undecided = found["too few"] + found["no verdict"]
     return (
-        f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed; "
-        f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above x, "
-        f"{found['too few'] + found['no verdict']} undecided"
-        f"<br><sup>{seeds} seeds; drawn: effects {where}; all intervals of the table hold together at 95 %</sup>"
+        f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, {undecided} are undecided; "
+        f"<br>{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above some size. "
+        f"<br><sup>{seeds} seeds, {where}; all intervals of the table hold together at 95 %</sup>"
     )
 
 
@@ -112,10 +120,10 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
     dot = {"mode": "markers", "hovertemplate": "%{x:.2f}: %{customdata}<extra></extra>"}
     thin = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": NEUTRAL}}
     star = {"symbol": "star", "size": 10, "color": "#CC79A7"}
-    grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.75, "hoverinfo": "skip"}
+    grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.5, "hoverinfo": "skip"}
     styles: list[dict[str, Any]] = [
         {**grey, "name": "too small for these seeds to show"},
-        {**dot, "name": "measured, interval of 95 % for all", "marker": {"size": 9}, "error_x": {"color": NEUTRAL}},
+        {**dot, "name": "measured, interval of 95 % for all", "error_x": {"color": NEUTRAL}},
         {**dot, "name": "against its control, equal rate", "marker": thin},
         {**dot, "name": "the paper's figure, at its scale", "marker": star},
     ]
@@ -130,11 +138,17 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
     line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
     for place, (axis, drawn) in enumerate(groups, start=1):
         figure.update_xaxes(title_text=axis, range=span(drawn), **line, row=place)
-        figure.update_yaxes(autorange="reversed", tickfont={"size": 12}, row=place)
-    height = 300 + 27 * len(rows)
+        # The last row's half and a half of room on top: a name stands above its row.
+        ends = {"range": [len(drawn) - 0.5, -0.9]} if drawn else {}
+        figure.update_yaxes(showticklabels=False, ticks="", type="category", **ends, row=place)
+        own = str(place) if place > 1 else ""
+        for row in drawn:
+            figure.add_annotation(
+                x=0, xref=f"x{own} domain", y=row.claim.text, yref=f"y{own}",
+                text=row.claim.text, yshift=NAME, xanchor="left", showarrow=False, font={"size": 12},
+            )  # fmt: skip
     figure.update_layout(
-        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=height, barmode="overlay",
-        title_x=0.01, title_xref="container",  # the rows' names leave the plot itself too narrow for it
+        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=330 + ROW * len(rows), barmode="overlay",
+        margin={"t": 100, "b": 150, "l": 20},
     )  # fmt: skip
-    figure.update_layout(margin={"t": 80, "b": 120})
     return figure

@@ -24,10 +24,10 @@ def facts_html(facts: Sequence[tuple[str, str]], status: str, notes: Sequence[st
     )
 
 
-def went(name: str, before: float, after: float) -> str:
+def rose(name: str, before: float, after: float) -> str:
     """What a move did to a number, in a sentence; nothing where it did not change as it is told.
 
-    >>> went("σ", 0.9312, 1.7), went("σ", 1.0001, 1.0)
+    >>> rose("σ", 0.9312, 1.7), rose("σ", 1.0001, 1.0)
     ('σ rose from 0.931 to 1.7.', '')
     """
     told = [epsilon_text(value) for value in (before, after)]

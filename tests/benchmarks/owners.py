@@ -12,13 +12,11 @@ import itertools
 import math
 import platform
 
-import torch
-from lalora_kit.lessons.owners import KEPT, TASK
-
 from lalora_kit import METHODS, Ledger, Settings, federated_rounds, load_task
 from lalora_kit.base.files import append_line, read_lines
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.persample import Engine
+from lalora_kit.lessons.scale import KEPT, OWNED, owners_of, right_by_owner
 
 METHOD, EPSILONS, SEEDS = "la-lora", (math.inf, 1.0, 3.0), range(10)
 SETTINGS = {"clients": 8, "rounds": 6, "rank": 4, "learning_rate": 8.0}
@@ -26,14 +24,11 @@ SETTINGS = {"clients": 8, "rounds": 6, "rank": 4, "learning_rate": 8.0}
 
 def main() -> None:
     """Make what is missing, seed by seed."""
-    task = load_task(TASK)
-    tested = [owner for owner in range(len(task.owners)) if bool((task.test.owners == owner).any())]
+    task = load_task(OWNED)
     if not KEPT.exists():
-        counts = {
-            name: torch.bincount(split.owners, minlength=len(task.owners))[tested].tolist()
-            for name, split in (("train", task.train), ("test", task.test))
-        }
-        append_line(KEPT, {"task": TASK, "method": METHOD, "python": platform.python_version(), **SETTINGS, **counts})
+        who = owners_of(task)
+        about = {"task": OWNED, "method": METHOD, "python": platform.python_version(), **SETTINGS}
+        append_line(KEPT, {**about, "train": who.train, "test": who.test})
     made = {(line["epsilon"], line["seed"]) for line in read_lines(KEPT) if "seed" in line}
     engine = Engine(task, Settings(rank=SETTINGS["rank"]).scale, max_samples=64)
     for seed, epsilon in itertools.product(SEEDS, EPSILONS):
@@ -44,8 +39,7 @@ def main() -> None:
         with torch_threads(1):
             *_, last = federated_rounds(task, METHODS[METHOD], settings, ledger=Ledger())
         hits = engine.predict(last.adapter, task.test.inputs).argmax(1) == task.test.labels
-        of = torch.bincount(task.test.owners, hits.double(), minlength=len(task.owners))[tested]
-        append_line(KEPT, {"epsilon": told, "seed": seed, "hits": of.int().tolist()})
+        append_line(KEPT, {"epsilon": told, "seed": seed, "hits": right_by_owner(task, hits.numpy())})
         print(f"seed {seed}, ε {epsilon:g}: {last.accuracy:.1%}", flush=True)
 
 

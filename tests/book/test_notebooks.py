@@ -25,7 +25,7 @@ EXPECTED = {
     "04_la_lora": (7, {"accuracy_la-lora", "cliff_in_turns", "points_turns_at_best", "epsilon", "runs_in_grid"}),
     "05_is_it_private": (4, {"epsilon", "window_share", "audit_right", "audit_wrong", "audit_beyond", "claim"}),
     "07_vision_at_scale": (2, {"accuracy", "epsilon", "sigma_500", "sigma_6250", "releases"}),
-    "08_language_at_scale": (2, {"accuracy", "epsilon", "lost_smallest", "lost_largest", "owners", "releases"}),
+    "08_language_at_scale": (1, {"accuracy", "epsilon", "lost_smallest", "lost_largest", "owners", "releases"}),
     "09_across_sites": (
         3,
         {"apart", "epsilon", "upload", "replay_error", "noise_largest", "north_spent", "south_spent"},
@@ -106,14 +106,15 @@ def test_it_never_passes_its_budget(run):
     [
         ("00_start_here", "Shown on digits. On stdlib-docs"),
         ("04_la_lora", "No grid of stdlib-docs is shipped. There are this page's own runs alone"),
-        ("06_claims_on_trial", "the same seeds in the shipped runs, at the defaults: none"),
+        ("06_claims_on_trial", "Of these seeds none is shipped on stdlib-docs"),
     ],
 )
 def test_another_task_works_and_is_told_nothing_that_was_seen_on_digits(name, words, tmp_path):
     [path] = [path for path in NOTEBOOKS if path.stem == name]
     run = run_notebook(path, tmp_path / path.name, {**ELSEWHERE, "rounds": 1, "task": "stdlib-docs"})
     assert run.ok, run.error
-    assert words in "".join(output.get("text", "") for output in outputs(run))
+    said = [output.get("text", "") + output.get("data", {}).get("text/markdown", "") for output in outputs(run)]
+    assert words in "".join(said)
     if name == "04_la_lora":
         assert run.record["seen"] == {} and "stdlib-docs" in run.record["result"]
     if name == "06_claims_on_trial":

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from lalora_kit.federated import federated_rounds
-from lalora_kit.figures.scale import crowd_figure, owners_figure
+from lalora_kit.figures.scale import CrowdView, PaysView, crowd_figure, crowd_panel_figure, pays_figure
 from lalora_kit.lessons import scale
 from lalora_kit.lessons.scale import at_scale, rounds_kept
 from lalora_kit.methods import METHODS
@@ -111,6 +112,46 @@ def test_figures_hold_what_they_were_given():
     crowd = crowd_figure({"ε = 1": {500: 5.9, 6250: 0.98}, "ε = 3": {500: 2.3, 6250: 0.67}}, [180], "cheap")
     assert [list(trace.y) for trace in crowd.data] == [[5.9, 0.98], [2.3, 0.67]]
     assert crowd.layout.xaxis.type == crowd.layout.yaxis.type == "log" and crowd.layout.title.text == "cheap"
-    owners = owners_figure([3, 9], {"a": [0.2, 0.4], "b": [0.5, 0.6]}, {"a": {6.0: 0.3}, "b": {6.0: 0.55}}, "who")
-    assert [list(trace.y) for trace in owners.data] == [[0.2, 0.4], [0.3], [0.5, 0.6], [0.55]]
-    assert len({(t.marker.color, t.marker.symbol) for t in owners.data}) == 2
+    view = CrowdView([(100, 9.0), (1000, 2.0)], [(100, 5.0), (1000, 1.0)], [(100, 5.0), (1000, 0.5)], 1000, 16)
+    panel = crowd_panel_figure(view, "here")
+    assert [list(trace.y) for trace in panel.data] == [[9, 2], [5, 1], [5, 0.5], [2], [1], [0.5]]
+    view = PaysView(["2–12", "84–465"], [0.4, 0.5], [0.3, 0.45], [10.0, 5.0], [1.0, 2.0], [0.35, 0.5], "ε = 1")
+    pays = pays_figure(view, "who")
+    assert [list(trace.y) for trace in pays.data[:4]] == [[0.4, 0.5], [0.3, 0.45], [0.35, 0.5], [10.0, 5.0]]
+    assert list(pays.data[4].y) == pytest.approx([5.0, 0.0]) and list(pays.data[3].error_y.array) == [1.0, 2.0]
+
+
+def owners():
+    """Ten owners with 1, 2, ... 10 training samples and ten test samples each; noise costs the two smallest half."""
+    clear, noisy = [8] * 10, [4, 4, *[8] * 8]
+    return scale.Owners(range(1, 11), [10] * 10, {math.inf: {0: clear, 1: clear}, 1.0: {0: noisy, 1: clear}})
+
+
+def test_owners_are_grouped_by_what_they_brought_and_paired_by_seed():
+    kept = owners()
+    assert kept.sizes() == [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10)]
+    assert kept.lost(1.0) == pytest.approx(np.array([[40, 0, 0, 0, 0], [0, 0, 0, 0, 0]]))
+    assert kept.lost_by_all(1.0) == pytest.approx([8, 0])
+    assert kept.nearest(0.2) == kept.nearest(math.inf) == 1.0
+
+
+def test_owners_without_a_test_sample_are_left_out_and_each_has_its_own_right_names():
+    task = linear_task(samples=6)
+    test = replace(task.test, owners=torch.arange(len(task.test)) % 2 * 2)  # owner 1 has none
+    task = replace(task, train=replace(task.train, owners=torch.arange(6) % 3), test=test, owners=("a", "b", "c"))
+    who = scale.owners_of(task)
+    assert who.train == [2, 2] and sum(who.test) == len(task.test)
+    right = np.arange(len(task.test)) % 2 == 0  # those of owner a
+    assert scale.right_by_owner(task, right) == [who.test[0], 0]
+
+
+def test_the_shipped_owners_are_ten_whole_pairs():
+    kept = scale.kept_owners()
+    assert set(kept.hits) == {math.inf, 1.0, 3.0} and all(
+        sorted(runs) == list(range(10)) for runs in kept.hits.values()
+    )
+    assert len(kept.train) == len(kept.test) == len(kept.hits[1.0][0]) and min(kept.test) > 0
+    right = [
+        h <= n for runs in kept.hits.values() for hits in runs.values() for h, n in zip(hits, kept.test, strict=True)
+    ]
+    assert all(right)

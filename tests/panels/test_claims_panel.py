@@ -1,13 +1,14 @@
 """The forest plot and its panel: what is drawn is what was judged, under as many seeds as the slider says."""
 
 import json
+import math
 
 import pytest
 
 from lalora_kit.figures.claims import forest_figure, parts, verdict_look
 from lalora_kit.lessons import lesson
-from lalora_kit.panels.lesson.claims import ClaimsPanel
-from lalora_kit.trial.claims import CLAIMS
+from lalora_kit.panels.lesson.claims import ClaimsPanel, nearest
+from lalora_kit.trial.claims import CLAIMS, claims_on
 from lalora_kit.trial.designs import DIGITS
 from lalora_kit.trial.verdicts import STILL, TOO_FEW
 from tests.trial.test_claims import judge, made_up, wobble
@@ -62,7 +63,7 @@ def test_fewer_seeds_widen_what_cannot_be_seen(panel):
 @pytest.mark.parametrize("rates", ["best", "equal"])
 def test_the_widest_grey_zone_told_is_the_one_drawn(panel, rates):
     panel.controls["rates"].value = rates
-    told = dict(panel.redraw({"seeds": 5, "rates": rates}).facts)["widest grey zone"]
+    told = dict(panel.redraw({**panel.values, "rates": rates}).facts)["widest grey zone"]
     assert told == f"±{max(panel.figure.data[0].x) / 2:.1f} points"
 
 
@@ -78,3 +79,30 @@ def test_predictions_are_scored_where_both_sides_are_known(tmp_path):
     kept = {"who wins?": {"choice": "a", "answer": "b"}, "open": {"choice": "a", "answer": None}, "x": {"answer": "b"}}
     path.write_text(json.dumps(kept))
     assert lesson.scores(path) == [("who wins?", "a", "b")]
+
+
+def test_the_three_sliders_point_at_the_rows_that_were_run_nearest(panel):
+    panel.controls["epsilon"].value = 0.7
+    sizes = dict(zip(panel.figure.data[1].y, panel.figure.data[1].marker.size, strict=True))
+    large = {name for name, size in sizes.items() if size > min(sizes.values())}
+    at_one = {claim.text for claim in CLAIMS if claim.epsilon == 1}
+    assert large and large == at_one & set(sizes)
+    assert "ε went from 3 to 0.7: the nearest runs are of ε 1, rank 4, 8 clients" in panel.text.value
+    panel.controls["clients"].value = 32
+    assert "The number of clients went from 8 to 32: the nearest runs are of ε 1, rank 4, 8" in panel.text.value
+    panel.controls["epsilon"].value = math.inf
+    assert "the nearest runs are of ε 3" in panel.text.value
+
+
+def test_away_from_the_usual_settings_the_nearest_rows_are_those_of_that_setting():
+    claims = claims_on("mnist")
+    assert nearest(claims, (1.0, 32, 8), DIGITS) == (1, 16, 8)
+    assert nearest(claims, (3.0, 4, 20), DIGITS) == (3, 4, 16)
+    assert nearest(claims, (3.0, 4, 8), DIGITS) == (3, 4, 8)
+
+
+def test_fewer_seeds_say_how_many_intervals_leave_out_zero(panel):
+    before = panel.decided(panel.values)
+    panel.controls["seeds"].value = 2
+    assert f"2 seeds, each at its best rate: {panel.decided(panel.values)} of {len(CLAIMS)}" in panel.text.value
+    assert f"before it were {before}." in panel.text.value and panel.decided(panel.values) < before

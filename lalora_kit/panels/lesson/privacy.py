@@ -21,7 +21,7 @@ from lalora_kit.lessons.lesson import EPSILONS, epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.panels.background import Debounce, Runner
 from lalora_kit.panels.panel import Panel, Shown, Values
-from lalora_kit.panels.text import went
+from lalora_kit.panels.text import rose
 from lalora_kit.panels.widgets import choice_slider, three_sliders
 from lalora_kit.privacy import Streams, composed_epsilon, safe_noise_multiplier
 from lalora_kit.privacy.calibration import draw_schedule
@@ -85,7 +85,7 @@ class PrivacyPanel(Panel):
     def moved(self) -> None:
         """Numbers at once, and in a sentence what the move did to them; the audit when the slider rests."""
         now = self.facts_at(self.values)
-        said = [went(name, self.last[name], now[name]) for name in now]
+        said = [rose(name, self.last[name], now[name]) for name in now]
         self.moves = " ".join(filter(None, said)) or "σ and every client's ε stay as they were."
         self.last, self.state = now, "The audit starts when the slider rests."
         self.update()
