@@ -116,7 +116,7 @@ class Side:
         return Uploads(clients, unstack(local, len(clients)), *told(done))
 
     def local_round(self, server: Adapter, t: int, steps: range | None = None) -> tuple[Adapter, list[Step]]:
-        """Local steps of round t, of all participants at once: their adapters, stacked, and what `told` takes."""
+        """Line 2 of the algorithm in lesson 04: all participants' local steps; their adapters, and for `told`."""
         plan, method, settings = self.run.plan, self.run.method, self.run.settings
         clients, steps = plan.schedule[t - 1], steps or range(1, settings.local_steps + 1)
         local = stack(server, len(clients))

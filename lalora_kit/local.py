@@ -96,7 +96,7 @@ def private_step(
 
 
 def noised(plan: Plan, sums: Tensor, keys: Tensor, scales: Sequence[float], t: int, k: int) -> Tensor:
-    """Each participant's sum `(clients, d)` with its own noise of this step, drawn where the sums are."""
+    """Line 7 of the algorithm in lesson 04: each participant's sum `(clients, d)` with its own noise of this step."""
     if drawn_by(keys.device) == threefry.NAME:
         return threefry.normals(keys, sums.shape[1], scales).add_(sums)
     streams = [plan.streams.generator("noise", c, t, k) for c in plan.schedule[t - 1]]

@@ -67,7 +67,7 @@ class Adapter:
 def create(
     backbone: nn.Module, targets: Sequence[str], head: str, rank: int, scale: float, generator: np.random.Generator
 ) -> Adapter:
-    """A fresh adapter: Kaiming-uniform A (entries of variance 1/(3n), as PEFT draws it), zero B, the head as it is."""
+    """Kaiming-uniform A (variance 1/(3n), as in PEFT), zero B, the head as is. Line 1 of the algorithm in lesson 04."""
     tensors: dict[Key, Tensor] = {}
     for name in targets:
         m, n = backbone.get_submodule(name).weight.shape  # type: ignore[union-attr, misc]
@@ -96,7 +96,7 @@ def average(
 ) -> Adapter:
     """The server's weighted mean of the factors that trained and of the head; others stay bit for bit (FedAvg).
 
-    Summed in float64 in the clients' order, so that neither device nor chunking moves the result.
+    In float64, in the clients' order: no device or chunking moves it. Line 10 of the algorithm in lesson 04.
     """
     mean = {}
     for key in broadcast.keys(trained):

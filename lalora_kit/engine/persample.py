@@ -135,7 +135,7 @@ class Engine:
         self, stack: Adapter, active: Sequence[Key], inputs: Inputs, labels: Tensor, owner: Tensor,
         widths: Tensor | None = None,
     ) -> Iterator[tuple[Tensor, list[Tensor]]]:  # fmt: skip
-        """Gradients per sample of the cross-entropy with respect to the active tensors.
+        """Gradients per sample of the cross-entropy by the active tensors. Line 5 of the algorithm in lesson 04.
 
         Args:
             stack: the clients' tensors, each `(clients, ...)`.

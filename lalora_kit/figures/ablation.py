@@ -17,7 +17,9 @@ from lalora_kit.figures.common import ACCURACY, LOOKS, NEUTRAL, TEMPLATE, Line, 
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.tasks.heads.linear import HOG, LINEAR
-from lalora_kit.trial.rivals import Rival
+from lalora_kit.trial.ablation import Runs
+from lalora_kit.trial.designs import Design
+from lalora_kit.trial.rivals import Rival, rivals
 
 RATE = "learning_rate"
 #: setting -> what its axis is called
@@ -100,22 +102,24 @@ def series_look(name: str) -> dict[str, Any]:
 
 
 def rates_figure(
-    lines: Mapping[str, Line], head: Line, title: str, here: Mapping[str, tuple[float, float]] | None = None
+    lines: Mapping[str, Line],
+    rivals: Sequence[Rival],
+    title: str,
+    here: Mapping[str, tuple[float, float]] | None = None,
 ) -> go.Figure:
-    """Accuracy by rate, mean and range over seeds; `here` holds this notebook's own runs as `(rate, accuracy)`."""
+    """Accuracy by rate, mean and range over seeds, baselines across; `here` holds own runs as `(rate, accuracy)`."""
     figure = go.Figure()
     figure.add_traces(
         bands_first([line_traces(name, found, f"{name} ({seeds(found)})") for name, found in lines.items()])
     )
     rates = sorted({rate for points in lines.values() for rate in points})
-    if head and rates:
-        figure.add_trace(go.Scatter(**head_line(head, RATE, rates), **head_look(), name=f"head-only ({seeds(head)})"))
     for name, (rate, accuracy) in (here or {}).items():
         figure.add_trace(go.Scatter(x=[rate], y=[accuracy], **dot(name), name=f"{name}, run here", showlegend=False))
-    figure.update_layout(template=TEMPLATE, title_text=title, height=440, legend_traceorder="normal")
-    axis = f"{AXIS_NAMES[RATE]} (log scale; 0 is head-only)"
-    figure.update_xaxes(title_text=axis, type="log", **axis_ticks(RATE, rates))
-    figure.update_yaxes(title_text=ACCURACY, rangemode="tozero", tickformat=".0%")
+    for across in rival_lines(rivals, (rates[0], rates[-1]))[: len(rivals)] if rates else ():
+        figure.add_trace(go.Scatter(**{**rival_style(), **across}))
+    figure.update_layout(template=TEMPLATE, title_text=title, height=440, margin_b=130, legend_traceorder="normal")
+    figure.update_xaxes(title_text=f"{AXIS_NAMES[RATE]} (log)", type="log", **axis_ticks(RATE, rates, zero=False))
+    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
     return figure
 
 
@@ -128,11 +132,24 @@ def axes_figure(lines: Mapping[str, Mapping[str, Line]], title: str) -> go.Figur
         for trace in bands_first(drawn):
             trace.update(legendgroup=trace.name, showlegend=column == 1 and trace.name is not None)
             figure.add_trace(trace, 1, column)
-        figure.update_xaxes(title_text=AXIS_NAMES[axis], type="log", **axis_ticks(axis, values), col=column)
-    figure.update_layout(template=TEMPLATE, title_text=title, height=440, legend_traceorder="normal")
-    figure.update_yaxes(rangemode="tozero", tickformat=".0%")
+        figure.update_xaxes(
+            title_text=AXIS_NAMES[axis].split(",")[0], type="log", **axis_ticks(axis, values), col=column
+        )
+    figure.update_layout(template=TEMPLATE, title_text=title, height=440, margin_b=130, legend_traceorder="normal")
+    figure.update_yaxes(range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title_text=ACCURACY, col=1)
     return figure
+
+
+def rivals_along(runs: Runs, axis: str, guess: float, design: Design) -> dict[str, dict[float, list[float]]]:
+    """Final accuracies of the linear baseline and the public guess along ε or clients; the usual place elsewhere."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for x in design.axes[axis]:
+        place = {"epsilon": design.usual.epsilon, "clients": design.usual.clients, axis: x}
+        for one in rivals(runs, place["epsilon"], int(place["clients"]), guess, design):
+            if one.name != HEAD_ONLY:
+                found.setdefault(one.name, {})[x] = [curve[-1] for curve in one.curves]
+    return found
 
 
 def line_traces(name: str, points: Line, label: str) -> list[go.Scatter]:
@@ -165,12 +182,12 @@ def moved(points: Line, values: Sequence[float]) -> Line:
     return {place(value, values): accuracies for value, accuracies in points.items()}
 
 
-def axis_ticks(axis: str, values: Sequence[float]) -> dict[str, Any]:
-    """A tick for each value, and on the axis of rates one for zero, where head-only begins."""
+def axis_ticks(axis: str, values: Sequence[float], *, zero: bool = True) -> dict[str, Any]:
+    """A tick for each value, and on the axis of rates one for zero, where head-only begins, unless it is not drawn."""
     if not values:
         return {}
-    zero = [(values[0] / 2, "0")] if axis == RATE else []
-    ticks = [*zero, *((place(value, values), epsilon_text(value)) for value in values)]
+    first = [(values[0] / 2, "0")] if axis == RATE and zero else []
+    ticks = [*first, *((place(value, values), epsilon_text(value)) for value in values)]
     return {"tickmode": "array", "tickvals": [x for x, _ in ticks], "ticktext": [text for _, text in ticks]}
 
 

@@ -64,7 +64,7 @@ def rounds_figure(surprise: Mapping[str, Sequence[float]], title: str) -> go.Fig
 
 def equal_rate_figure(lines: Mapping[str, Line], rivals: Sequence[Rival], title: str) -> go.Figure:
     """Accuracy by the adapter's rate, a band over seeds for each method; what has no adapter lies across."""
-    figure = rates_figure(lines, {}, title)
+    figure = rates_figure(lines, (), title)
     rates = sorted({rate for points in lines.values() for rate in points})
     for one in rivals:  # named in the legend: where baselines are level, names at their lines lie over each other
         across = {"x": [rates[0], rates[-1]], "y": [one.accuracy] * 2, "name": one.text, "mode": "lines"}

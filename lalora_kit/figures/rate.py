@@ -62,6 +62,7 @@ class RateView:
     grid: of the method chosen, accuracies by that setting; `head` of head-only.
     dots: every run finished here.
     rivals: the shipped baselines nearest to the settings chosen.
+    at: the chosen value of the setting on the right; None marks nothing.
     """
 
     method: str
@@ -79,10 +80,11 @@ class RateView:
     shipped: Sequence[Sequence[float]] = ()
     dots: Sequence[Dot] = ()
     rivals: Sequence[Rival] = ()
+    at: float | None = None
 
 
 def rate_data(view: RateView) -> list[dict[str, Any]]:
-    """What changes in the panel's fourteen traces, in the order of `rate_panel_figure`."""
+    """What changes in the panel's sixteen traces, in the order of `rate_panel_figure`."""
     chosen = view.chosen or view.method
     own, its = series_look(view.method), series_look(chosen)
     fill = {"fillcolor": edge(its["line"]["color"], fill=True)["fillcolor"]}
@@ -104,6 +106,8 @@ def rate_data(view: RateView) -> list[dict[str, Any]]:
         {**middle, "name": f"grid: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "line": {"color": own["line"]["color"]}},
         *rival_lines(view.rivals, (0, view.rounds + 0.5)),
+        {"x": [] if view.at is None else [place(view.at, view.values)] * 2, "y": [] if view.at is None else [0, 1]},
+        {"x": [None], "y": [None]},
     ]
 
 
@@ -132,7 +136,7 @@ def rate_layout(view: RateView) -> dict[str, Any]:
     spots = [place(value, view.values) for value in (*view.values, *(dot.value for dot in view.dots))]
     low = min([*spots, view.values[0] / 2] if view.axis == RATE else spots)
     ends = [math.log10(low / 1.3), math.log10(max(spots) * 1.3)]
-    title = {"text": f"{AXIS_NAMES[view.axis]} (log)"}
+    title = {"text": f"{AXIS_NAMES[view.axis].split(',')[0].replace('learning ', '')} (log)"}
     return {"xaxis2": {"title": title, "range": ends, **axis_ticks(view.axis, view.values)}}
 
 
@@ -141,6 +145,7 @@ def rate_panel_figure(view: RateView) -> go.Figure:
     figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.12)
     by_rounds = {"mode": "lines+markers", "hovertemplate": "round %{x}: %{y:.1%}"}
     rim = {"size": 13, "line": {"color": "#222222", "width": 1.5}}
+    key = {"mode": "markers", "marker": {**rim, "color": "white", "symbol": "circle"}, "hoverinfo": "skip"}
     faint = {**by_rounds, "mode": "lines", "line": {"width": 1.5}, "opacity": FAINT}
     styles: list[dict[str, Any]] = [
         {**by_rounds, "line": {"color": NEUTRAL, "width": 1.5}, "opacity": 0.4},
@@ -149,20 +154,31 @@ def rate_panel_figure(view: RateView) -> go.Figure:
         edge("#000000", fill=True),
         {"mode": "lines+markers", "opacity": 0.6, "hovertemplate": "%{x}: %{y:.1%}"},
         head_look(),
-        {"mode": "markers", "marker": rim, "name": "runs made here", "hovertemplate": "%{text}: %{y:.1%}"},
+        {"mode": "markers", "marker": rim, "showlegend": False, "hovertemplate": "%{text}: %{y:.1%}"},
         edge("#000000"),
         edge("#000000", fill=True),
         {**faint, "line": {"width": 1}, "opacity": 0.6},
         {**faint, "name": "other seeds run here"},
         *([rival_style()] * RIVAL_LINES),
+        {
+            "mode": "lines",
+            "line": {"color": NEUTRAL, "width": 1, "dash": "dot"},
+            "name": "the slider",
+            "hoverinfo": "skip",
+        },
+        {**key, "name": "runs made here, each in its method's colour"},
     ]
     for at, (style, data) in enumerate(zip(styles, rate_data(view), strict=True)):
         merged = {**style, **data}
-        both = {"line"} if at >= len(styles) - RIVAL_LINES else {"marker", "line"}
-        merged |= {part: {**style.get(part, {}), **data.get(part, {})} for part in both}
-        figure.add_trace(go.Scatter(**merged), 1, 2 if 2 <= at < 7 else 1)
+        merged |= {part: {**style.get(part, {}), **data.get(part, {})} for part in ("marker", "line")}
+        figure.add_trace(go.Scatter(**merged), 1, 2 if 2 <= at < 7 or at >= len(styles) - 2 else 1)
     figure.update_layout(
-        template=TEMPLATE, title_text=rate_title(view), height=460, autosize=True, legend_traceorder="normal"
+        template=TEMPLATE,
+        title_text=rate_title(view),
+        height=480,
+        autosize=True,
+        margin_b=130,
+        legend_traceorder="normal",
     )
     figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
     figure.update_layout({"xaxis2": {"type": "log"}})

@@ -15,7 +15,10 @@ LONG_AXIS = {"A": -1, "B": -2}  # A is (..., r, n), B is (..., m, r)
 
 
 def binomial_smooth(gradient: Tensor, factor: str) -> Tensor:
-    """Smooth a noised gradient `(..., r, n)` of A, or `(..., m, r)` of B, along n or m. Linear; keeps constants."""
+    """Smooth a noised gradient `(..., r, n)` of A, or `(..., m, r)` of B, along n or m. Linear; keeps constants.
+
+    Line 8 of the algorithm in lesson 04.
+    """
     return smooth_along(gradient, LONG_AXIS[factor])
 
 

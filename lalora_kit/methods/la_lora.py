@@ -12,7 +12,7 @@ from lalora_kit.methods.method import A, About, B, Method
 
 
 def alternate(round: int, step: int) -> frozenset[str]:
-    """B at odd local steps, A at even ones; the count restarts each round."""
+    """B at odd local steps, A at even ones; the count restarts each round. Line 4 of the algorithm in lesson 04."""
     return B if step % 2 == 1 else A
 
 

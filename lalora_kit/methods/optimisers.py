@@ -32,7 +32,7 @@ class Optimisers:
         self.optimiser = family(groups, weight_decay=settings.weight_decay)
 
     def apply(self, gradients: Mapping[Key, Tensor], method: Method) -> None:
-        """Post-process the noised gradients as the method asks, and move the tensors that have one."""
+        """Post-process the noised gradients as the method asks, and move. Line 9 of the algorithm in lesson 04."""
         for key, value in self.local.own().items():
             value.grad = self._processed(key, gradients[key], method) if key in gradients else None
         self.optimiser.step()

@@ -68,7 +68,7 @@ class LiveTraining:
         self.records: list[Round] = list(first)
         self.previous: list[Round] = []
         self.previous_name = "run before"
-        self.whole = {(method.name, task.standardise, settings): self.records} if first else {}
+        self.made: dict[tuple[str, bool, Settings], list[Round]] = {}
         self.outlook = outlook(task, method, settings, tight=True)
         self.total, self.noised = totals(ledger, settings.delta)
         self.status = READY
@@ -93,11 +93,11 @@ class LiveTraining:
         return self.records[-1].caution if self.records else ""
 
     def others(self) -> list[list[Round]]:
-        """Whole runs made here that differ from the one on show by their seed only."""
+        """Runs made here, whole or stopped, that differ from the one on show by their seed only."""
         on_show = [records[-1] for records in (self.records, self.previous) if records]
         return [
             run
-            for (*of, settings), run in self.whole.items()
+            for (*of, settings), run in self.made.items()
             if of == [self.trained_method.name, self.trained_task.standardise]
             and settings.seed != self.trained.seed
             and dataclasses.replace(settings, seed=self.trained.seed) == self.trained
@@ -107,8 +107,7 @@ class LiveTraining:
     def facts(self) -> list[tuple[str, str]]:
         """What the numbers are now, as `(name, value)` texts."""
         sigma = f"{self.outlook.noise_multiplier:.3g}" + ("" if self.outlook.tight else " (conservative)")
-        last = self.records[-1] if self.records else None
-        spent = "none yet" if last is None else epsilon_text(last.epsilon)
+        spent = epsilon_text(self.records[-1].epsilon) if self.records else "none yet"
         seconds = sum(r.seconds for r in self.records) / max(1, len(self.records))
         return [
             ("σ, noise multiplier", sigma),
@@ -137,6 +136,9 @@ class LiveTraining:
         """Train at the present settings, in the background, in place of a run that is going on."""
         with self._change():
             self._restart.cancel()
+            if self.records:
+                of = (self.trained_method.name, self.trained_task.standardise, self.trained)
+                self.made[of] = max(self.records, self.made.get(of, []), key=len)
             if len(self.records) >= len(self.previous):  # a run cut short does not push out a whole one
                 self.previous, self.previous_name = self.records, f"before: {self.name}"
                 self.previous_method = self.trained_method
@@ -243,7 +245,6 @@ class LiveTraining:
                 self.status, self.error, self.armed = "Failed.", error, False
             elif self.running:
                 self.status = f"Done: {len(self.records)} rounds."
-                self.whole[self.trained_method.name, self.trained_task.standardise, self.trained] = self.records
             self.running = False
 
 
@@ -254,6 +255,6 @@ def totals(ledger: Ledger, delta: float) -> tuple[float, float]:
 
 def title(settings: Settings, labels: Mapping[str, str] | None = None) -> str:
     """The three knobs, those that `labels` names, and the seed, short enough for a legend."""
-    epsilon = epsilon_text(settings.epsilon)
     more = "".join(f", {label} {getattr(settings, name)}" for name, label in (labels or {}).items())
-    return f"ε {epsilon}, rank {settings.rank}, {settings.clients} clients{more}, seed {settings.seed}"
+    of = f"ε {epsilon_text(settings.epsilon)}, rank {settings.rank}, {settings.clients} clients"
+    return f"{of}{more}, seed {settings.seed}"

@@ -54,8 +54,8 @@ def at_start(training: LiveTraining) -> Sequence[Round]:
     """A whole run at a training's first settings: one that its panel made, or one that is made now."""
     task, method, settings = training.task, training.method, training.start
     of = (method.name, task.standardise, settings)
-    if (training.trained_method.name, training.trained_task.standardise, training.trained) == of:
-        on_show = training.records if len(training.records) == settings.rounds else None
-    else:
-        on_show = training.whole.get(of)
-    return on_show or list(federated_rounds(task, method, settings, ledger=Ledger(also=training.ledger)))
+    on_show = (training.trained_method.name, training.trained_task.standardise, training.trained) == of
+    made = training.records if on_show else training.made.get(of, [])
+    if len(made) == settings.rounds:
+        return made
+    return list(federated_rounds(task, method, settings, ledger=Ledger(also=training.ledger)))

@@ -70,7 +70,7 @@ def generator_of(key: bytes) -> np.random.Generator:
 
 
 def poisson_draw(samples: int, sample_rate: float, generator: np.random.Generator) -> Tensor:
-    """Positions `(k,)` of a Poisson sample: each of `samples` is in with probability `sample_rate`, on its own."""
+    """Line 3 of the algorithm in lesson 04: positions `(k,)`; each sample is in with probability `sample_rate`."""
     return torch.from_numpy(np.flatnonzero(generator.random(samples) < sample_rate))
 
 
@@ -88,7 +88,7 @@ def clipped_sum(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip_n
         `(samples,)` as `shrunk` gives them, not private, NaN where the gradient was not finite.
 
     Adding or removing any one sample moves its client's row by at most C in L2 norm, whatever the sample: one
-    with NaN or an infinity contributes nothing. (Flat clipping: Abadi et al. 2016; in groups: `Budgets`.)
+    with NaN or an infinity adds nothing. (Abadi et al. 2016; groups: `Budgets`.) Line 6 of the algorithm in lesson 04.
     """
     flat, norms, finite = masked(gradients)
     factors, lengths = shrunk(norms, finite, clip_norm)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lalora_kit.lessons.lesson import epsilon_text
@@ -19,11 +19,15 @@ from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.grid import RATE, TASK, cell
 from lalora_kit.trial.study import VARIED, Cell
 
-__all__ = ["TASK", "Gain", "best", "beyond", "cliff", "gain", "line", "seeds_at", "told"]
+__all__ = [
+    "BEST", "TASK", "Gain", "best", "beyond", "cliff", "furthest", "gain", "gains", "line", "nearest", "seeds_at",
+    "told",
+]  # fmt: skip
 
 Runs = Mapping[Cell, Sequence[float]]
 FREE = ("seed", "device", "max_samples", "teaching")  # what may differ between runs that are drawn together
 LEAST_SEEDS = 3
+BEST = "each at its best"  # in place of a common rate
 FALL = 0.75  # of its own best accuracy: below this a line has fallen off
 
 
@@ -53,6 +57,30 @@ def seeds_at(runs: Runs, method: Method, settings: Settings, task: str = TASK) -
     rate, epsilon = values.pop(RATE), values.pop("epsilon")
     found = [design.run(method.name, rate, epsilon, seed, **values) for seed in design.drawn]
     return [runs[c] for c in found if c in runs]
+
+
+def nearest(runs: Runs, method: Method, settings: Settings, task: str = TASK) -> Settings | None:
+    """The settings of the task's runs of a method that are nearest on logarithmic axes; without noise, such runs alone.
+
+    None where there is no run of it.
+    """
+    usual, design = design_of(task).usual, design_of(task)
+    at = [
+        c for c in runs
+        if c.method == method.name and c.seed in design.drawn and math.isinf(c.epsilon) == math.isinf(settings.epsilon)
+        and (c.head_learning_rate, c.dirichlet_beta) == (usual.head_learning_rate, usual.dirichlet_beta)
+    ]  # fmt: skip
+    bare = not method.trained_in(1, settings.local_steps)  # the adapter's rate is nothing to it
+
+    def distance(cell: Cell) -> tuple[float, ...]:
+        values = [getattr(cell, name) for name in VARIED]
+        pairs = [
+            (x, getattr(settings, name)) for x, name in zip(values, VARIED, strict=True) if not bare or name != RATE
+        ]
+        return round(sum(abs(math.log(x / y)) for x, y in pairs if x != y), 9), *values
+
+    found = min(at, key=distance, default=None)
+    return None if found is None else replace(usual, **{name: getattr(found, name) for name in VARIED})
 
 
 def told(curves: Sequence[Sequence[float]], method: Method, settings: Settings, task: str = TASK) -> str:
@@ -128,6 +156,30 @@ def gain(
     differences = [100 * (runs[a][-1] - runs[b][-1]) for a, b in pairs if a in runs and b in runs]
     effect = effect_at(differences, among)
     return Gain(effect.mean, effect.margin, effect.seeds, among)
+
+
+def gains(
+    runs: Runs, asked: Iterable[tuple[str, str, float | str]], design: Design = LESSONS
+) -> dict[tuple[str, str, float | str], Gain]:
+    """Differences that are told together: `(one, other, rate)`, or `BEST` for each side's own best rate."""
+    every = list(asked)
+    at = [
+        (best(runs, one, design), best(runs, other, design)) if isinstance(place, str) else (place, place)
+        for one, other, place in every
+    ]
+    return {
+        (one, other, place): gain(runs, one, other, rates, among=len(every), design=design)
+        for (one, other, place), rates in zip(every, at, strict=True)
+    }
+
+
+def furthest(runs: Runs, one: str, other: str, design: Design = LESSONS) -> float:
+    """The common rate at which the means of two lines lie furthest apart, whichever is above; NaN without both."""
+    first, second = (
+        {x: statistics.fmean(values) for x, values in line(runs, series, design=design).items()}
+        for series in (one, other)
+    )
+    return max(first.keys() & second.keys(), key=lambda x: abs(first[x] - second[x]), default=math.nan)
 
 
 def cliff(runs: Runs, series: str, design: Design = LESSONS) -> float:

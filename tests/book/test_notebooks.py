@@ -26,6 +26,10 @@ EXPECTED = {
     "05_is_it_private": (4, {"epsilon", "window_share", "audit_right", "audit_wrong", "audit_beyond", "claim"}),
     "07_vision_at_scale": (2, {"accuracy", "epsilon", "sigma_500", "sigma_6250", "releases"}),
     "08_language_at_scale": (1, {"accuracy", "epsilon", "lost_smallest", "lost_largest", "owners", "releases"}),
+    "09_across_sites": (
+        3,
+        {"apart", "epsilon", "upload", "replay_error", "noise_largest", "north_spent", "south_spent"},
+    ),
     "06_claims_on_trial": (2, {"holds", "rows", "runs", "again", "epsilon_all_runs", "best_over-dp-lora-3"}),
 }
 

@@ -9,8 +9,10 @@ from lalora_kit.figures import ablation as figures_ablation
 from lalora_kit.figures.ablation import axes_figure, rates_figure
 from lalora_kit.methods import METHODS
 from lalora_kit.trial import grid
+from lalora_kit.trial.rivals import Rival
 
 LINES = {"la-lora": {0.5: [0.4, 0.6], 1.0: [0.7]}, "dp-lora × 0.5": {0.5: [0.3, 0.5], 1.0: [0.2, 0.2]}}
+ACROSS = [Rival("linear", 3.0, 8, 1.0, [[0.3, 0.5]]), Rival("untrained", math.nan, 0, math.nan, [[0.2]])]
 HEAD = {0.5: [0.4, 0.5], 1.0: [0.4, 0.5]}
 
 
@@ -22,16 +24,19 @@ def test_every_line_of_the_grid_has_a_look_and_no_two_the_same():
 
 
 def test_a_band_goes_from_the_worst_seed_to_the_best_and_the_line_is_the_mean():
-    figure = rates_figure(LINES, HEAD, "a finding", {"la-lora": (0.5, 0.55)})
+    figure = rates_figure(LINES, ACROSS, "a finding", {"la-lora": (0.5, 0.55)})
     low, high, *_, mean, other = figure.data[:6]
     assert low.y == (0.4, 0.7) and high.y == (0.6, 0.7) and mean.y == (0.5, 0.7)
     assert mean.name == "la-lora (1 to 2 seeds)" and other.name == "dp-lora × 0.5 (2 seeds)"
-    assert figure.data[6].y == pytest.approx((0.45, 0.45)) and figure.data[6].x == (0.25, 1.0)
-    assert figure.data[7].y == (0.55,)
+    assert figure.data[6].y == (0.55,)
+    assert [(trace.y[0], trace.text[-1]) for trace in figure.data[7:]] == [
+        (0.5, "linear 50.0%"),
+        (0.2, "untrained 20.0%"),
+    ]
 
 
 def test_a_line_that_was_not_run_yet_is_said_to_be_so():
-    figure = rates_figure({"rolora": {}}, {}, "nothing yet")
+    figure = rates_figure({"rolora": {}}, ACROSS, "nothing yet")
     assert [trace.name for trace in figure.data if trace.name] == ["rolora (not run yet)"]
     json.loads(figure.to_json())
 

@@ -18,7 +18,7 @@ DOTS = [Dot("la-lora", 0.5, 0.6, "one"), Dot("rolora", 32.0, 0.1, "two", compara
 def test_the_figure_always_has_the_same_traces(line, dots, shipped):
     view = RateView("la-lora", "this run", 10, [0.1, 0.2], line, HEAD, [0.5, 1.0], dots=dots, shipped=shipped)
     figure = rate_panel_figure(view)
-    assert len(figure.data) == 14 and list(figure.data[1].x) == [1, 2]
+    assert len(figure.data) == 16 and list(figure.data[1].x) == [1, 2]
     assert len(figure.data[6].x) == len(dots) and list(figure.data[9].x) == [1, 2] * bool(shipped)
     assert "20.0%" in figure.layout.title.text
     json.loads(figure.to_json())

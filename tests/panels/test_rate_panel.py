@@ -1,6 +1,7 @@
 """The ablation's panel: a method is chosen, a run ends, a dot stays in the grid."""
 
 import math
+import time
 from dataclasses import replace
 
 import pytest
@@ -68,11 +69,13 @@ def test_the_grid_is_the_first_picture_of_what_is_chosen(panel):
     assert not panel.figure.data[9].x and "no run of la-lora at these settings" in panel.text.value
     panel.controls["method"].value = "rolora"
     assert panel.figure.data[4].y == (0.4,) and panel.figure.data[1].y == (0.9,)
-    assert not panel.figure.data[9].x, "three rounds are not the grid's ten"
+    assert panel.figure.data[9].y == (0.2, 0.4), "three rounds at rank 2 are not the grid's: the nearest are shown"
+    assert "Not at these settings but the nearest." in panel.text.value
     panel.training.settings = replace(panel.training.settings, rounds=10)
     for name, value in (("rank", 4), ("clients", 8)):
         panel.controls[name].value = value
     assert panel.figure.data[9].y == (0.2, 0.4) and "2 seeds of rolora" in panel.text.value
+    assert "but the nearest" not in panel.text.value
     panel.controls["epsilon"].value = math.inf
     assert panel.figure.data[9].y == (0.6, 0.8) and "1 seed of rolora at rate 0.5, ε ∞" in panel.text.value
 
@@ -104,6 +107,41 @@ def test_a_stopped_run_leaves_no_dot(panel, loop):
     assert panel.figure.data[1].y == (0.9,) and "Ready" in panel.text.value
 
 
+def test_a_stopped_run_stays_when_the_next_seed_runs(panel, loop):
+    panel.buttons["Run"].click()
+    for _ in range(3):
+        loop.gate.release()
+    assert panel.training.join(20)
+    panel.buttons["Next seed"].click()
+    loop.gate.release()
+    deadline = time.monotonic() + 20
+    while not panel.training.records and time.monotonic() < deadline:
+        time.sleep(0.01)
+    panel.buttons["Stop"].click()
+    stopped = [r.accuracy for r in panel.training.records]
+    panel.buttons["Next seed"].click()
+    assert stopped and list(panel.figure.data[10].y[: len(stopped)]) == stopped, "faint, among the other seeds"
+    assert len(panel.figure.data[0].y) == 3, "and the whole run before it is not pushed out"
+
+
+def test_a_move_says_what_changed_and_what_the_shipped_runs_say_to_it(panel):
+    panel.controls["method"].value = "rolora"
+    assert "method la-lora → rolora." in panel.text.value
+    panel.controls["epsilon"].value = math.inf
+    said = "ε 3 → ∞: the nearest shipped runs&#x27; mean rises to 80.0% (from 40.0%)."
+    assert said in panel.text.value
+    assert panel.figure.data[14].x == (0.5, 0.5), "the slider's place on the right"
+    panel.controls["learning_rate"].value = 2.0
+    assert panel.figure.data[14].x == (2.0, 2.0) and "mean stays at 80.0%" in panel.text.value
+    panel.buttons["Reset"].click()
+    assert "→" not in panel.text.value
+
+
+def test_the_legend_shows_no_method_for_the_dots_of_all(panel):
+    dots, key = panel.figure.data[6], panel.figure.data[15]
+    assert not dots.showlegend and key.name.startswith("runs made here") and key.marker.color == "white"
+
+
 def test_a_failure_is_shown(panel, monkeypatch):
     monkeypatch.setattr(live, "outlook", lambda *_, **__: 1 / 0)
     panel.controls["epsilon"].value = 0.1
@@ -118,7 +156,7 @@ def test_headless_leaves_one_figure_and_text(task, capsys, monkeypatch):
 
 
 def test_the_rate_slider_takes_a_value_off_the_grid():
-    assert rate_slider(0.3).value == 0.3 and rate_slider(8).value == 8.0
+    assert rate_slider(0.3, [0.5]).value == 0.3 and rate_slider(8, [0.5]).value == 8.0
 
 
 def test_rounds_that_were_not_evaluated_are_none():

@@ -16,14 +16,18 @@ import pytest
 import torch
 
 from lalora_kit.federated import Side
+from lalora_kit.methods import EVERY, METHODS, find_method
 from lalora_kit.privacy import Ledger
 from lalora_kit.privacy.release import read
 from lalora_kit.runs.sites import site as site_file
+from lalora_kit.runs.sites.app import write_app
 from lalora_kit.runs.sites.places import Limit, Refused
 from lalora_kit.runs.sites.serving import serve
 from lalora_kit.runs.sites.site import Site
 from lalora_kit.runs.sites.terms import Terms
+from lalora_kit.runs.sites.travels import travelling
 from lalora_kit.runs.sites.wire import pack
+from lalora_kit.runs.statefile import read_secret
 from tests.federation import NAMES, SETTINGS, Near, dealt, simulated, sites_in, terms_for, told_of
 from tests.lives import die_at_call
 from tests.tiny import identical, linear_task, swin_task
@@ -39,7 +43,7 @@ def north(directory: Path, epsilon: float = 10.0, task=NORTH, **more) -> Site:
 
 def demand_of(site: Site, terms: Terms = TERMS, moved: float = 0.0) -> bytes:
     site.hello(terms.text())
-    start = site.agreed[terms.name].side.run.plan.start
+    start = site.agreed[terms.name].sent
     return pack(start.map(lambda value: value + moved), sorted(start.tensors), {})
 
 
@@ -72,6 +76,45 @@ def test_sites_elsewhere_are_the_simulator_bit_for_bit(method, settings, tmp_pat
     mirror = releases(tmp_path / "server")
     assert sum(lines) == len(mirror) == len(ledger) == settings.participants * settings.rounds * settings.local_steps
     assert all(release.client == 0 for name in sites for release in releases(tmp_path / name))
+
+
+@pytest.mark.parametrize("method", sorted(travelling().keys() - METHODS.keys()))
+def test_a_method_of_the_gallery_over_sites_is_the_simulators(method, tmp_path):
+    task = swin_task(samples=200)
+    settings = replace(SETTINGS, rank=4, rounds=2, sample_rate=None, batch_size=15.0)
+    terms, sites = terms_for(task, settings, method), sites_in(tmp_path, task)
+    walk = serve(task, terms, tmp_path / "server", Near(sites))
+    secret = read_secret(tmp_path / "server", settings, ended=False)
+    rounds = list(walk)
+    for one, other in zip(rounds, simulated(task, terms, sites, Ledger(), secret), strict=True):
+        assert identical(one.adapter, other.adapter)
+        assert told_of(one) == told_of(other)
+    again = Site(tmp_path / "again", "north", dealt(task, 4)[0], Limit(10.0, 1e-3))
+    demand = demand_of(again, terms)
+    again.answer(terms.text(), 0, 1, demand)
+    again.close()
+    assert Site(tmp_path / "again", "north", again.task, again.limit).answer(terms.text(), 0, 1, demand)
+
+
+@pytest.mark.parametrize("method", sorted(EVERY.keys() - travelling().keys()))
+def test_a_method_that_stays_in_one_process_is_refused_before_anything_is_written(method, tmp_path):
+    why = r"does not run over sites: .*train it in one process"
+    with pytest.raises(ValueError, match=why):
+        terms_for(TASK, replace(SETTINGS, local_steps=8, epsilon=8.0), method)
+    with pytest.raises(ValueError, match=why):
+        write_app(tmp_path / "app", {"source": {"task": "digits"}}, NAMES[:2], EVERY[method], SETTINGS, "trial", None,
+                  60.0, "127.0.0.1:8000", None)  # fmt: skip
+    with pytest.raises(Refused, match=why):
+        north(tmp_path / "site").hello(json.dumps({**TERMS.to_json(), "method": method}))
+    assert not (tmp_path / "app").exists() and not (tmp_path / "app-run").exists()
+    assert not (tmp_path / "site/runs").exists()
+
+
+def test_methods_of_ones_own_and_options_stay_in_one_process():
+    for method in (find_method("la-lora+flat"), replace(METHODS["la-lora"], source={"file": "mine.py"})):
+        with pytest.raises(ValueError, match="no code travels"):
+            replace(TERMS, method=method)
+    assert sorted(EVERY.keys() - travelling().keys()) == ["deer", "dense-mean", "fed-sb", "galore-mean"]
 
 
 def test_small_batches_differ_from_the_simulator_by_rounding_only(tmp_path):

@@ -6,13 +6,17 @@ that ends here adds a dot to it. On the left a band of the grid lies under the c
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.figures import rate as figures_rate
 from lalora_kit.figures.rate import Dot, RateView
+from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import Method
 from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.panels.live_panel import LivePanel
@@ -23,14 +27,21 @@ from lalora_kit.settings import Settings
 from lalora_kit.trial import ablation, grid
 from lalora_kit.trial.designs import design_of
 
-RATES = grid.AXES[grid.RATE]
 AXES = (("rate", grid.RATE), ("ε", "epsilon"), ("rank", "rank"), ("clients", "clients"))
 BESIDE = ("method", "axis")  # controls that are no settings
+At = tuple[Method, Settings]
+LABELS = {"method": "method", "learning_rate": "rate", "epsilon": "ε", "rank": "rank", "clients": "clients"}
 
 
-def rate_slider(value: float) -> W.SelectionSlider:
-    """The adapter's learning rate over the grid's values, and the given one."""
-    rates = sorted({*RATES, float(value)})
+def values_at(at: At) -> list[str | float]:
+    """A method's name and its settings, in the order of `LABELS`."""
+    method, settings = at
+    return [method.name, *(getattr(settings, name) for name in LABELS if name not in BESIDE)]
+
+
+def rate_slider(value: float, known: Sequence[float]) -> W.SelectionSlider:
+    """The adapter's learning rate over the grid's known values, and the given one."""
+    rates = sorted({*known, float(value)})
     options = [(f"{rate:g}", rate) for rate in rates]
     return W.SelectionSlider(options=options, value=float(value), description="rate", layout=slim())
 
@@ -60,15 +71,24 @@ class RatePanel(LivePanel):
         mode: str = "auto",
     ) -> None:
         self.runs, self.methods, self.dots = runs, dict(methods), list(dots)
-        self.was_running, self.design = False, design_of(training.task.name)
+        self.was_running, self.design, self.change = False, design_of(training.task.name), ""
+        self.at = (training.method, training.settings)
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
         super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
+
+    def shipped(self, method: Method, settings: Settings) -> tuple[Sequence[Sequence[float]], str]:
+        """The shipped runs at a method's settings, or at the nearest that there are, and a sentence that names them."""
+        task = self.training.task.name
+        near = ablation.nearest(self.runs, method, settings, task) or settings
+        curves = ablation.seeds_at(self.runs, method, near, task)
+        off = bool(curves) and ablation.seeds_at(self.runs, method, settings, task) != curves
+        return curves, "Not at these settings but the nearest. " * off + ablation.told(curves, method, near, task)
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         """The three sliders, the rate, the method, and what the right axis shows."""
         return {
             **three_sliders(self.start),
-            "learning_rate": rate_slider(self.start["learning_rate"]),
+            "learning_rate": rate_slider(self.start["learning_rate"], self.design.axes[grid.RATE]),
             "method": W.Dropdown(
                 options=list(self.methods), value=self.start["method"], description="method", layout=slim()
             ),
@@ -83,7 +103,39 @@ class RatePanel(LivePanel):
             self.update()
             return
         training.method = method
-        training.move(settings)
+        with self.lock:
+            before, self.at = self.at, (method, replace(training.settings, **settings))
+            self.change = self.moved_by(before, self.at)
+            training.move(settings)
+
+    def reset(self) -> None:
+        """Back to the first picture, with nothing said of a move."""
+        super().reset()
+        with self.lock:
+            self.change = ""
+            self.update()
+
+    def moved_by(self, before: At, now: At) -> str:
+        """What a move changed, and what the shipped runs say to it."""
+        told = [
+            f"{label} {one if isinstance(one, str) else epsilon_text(one)} → "
+            f"{other if isinstance(other, str) else epsilon_text(other)}"
+            for label, one, other in zip(LABELS.values(), values_at(before), values_at(now), strict=True)
+            if one != other
+        ]  # fmt: skip
+        if not told:
+            return self.change
+        ends = [self.shipped_mean(at) for at in (before, now)]
+        if any(map(math.isnan, ends)):
+            return f"{', '.join(told)}."
+        word = "stays at" if ends[0] == ends[1] else "rises to" if ends[1] > ends[0] else "falls to"
+        return f"{', '.join(told)}: the nearest shipped runs' mean {word} {ends[1]:.1%} (from {ends[0]:.1%})."
+
+    def shipped_mean(self, at: At) -> float:
+        """Mean accuracy of the shipped runs nearest to a method's settings; NaN without any."""
+        method, settings = at
+        curves, _ = self.shipped(method, settings)
+        return statistics.fmean(curve[-1] for curve in curves) if curves else math.nan
 
     def update(self) -> None:
         """A run that has just ended leaves its dot; then draw."""
@@ -102,13 +154,14 @@ class RatePanel(LivePanel):
     def redraw(self, values: Values) -> Shown:
         """The training's state, the grid, and the dots so far."""
         training, now = self.training, self.view(values)
+        _, told = self.shipped(training.method, training.settings)
         return Shown(
             traces=figures_rate.rate_data(now),
             title=figures_rate.rate_title(now),
-            status=training.status,
+            status=f"{training.status} {self.change}".strip(),
             facts=training.facts(),
             notes=[
-                ablation.told(now.shipped, training.method, training.settings, training.task.name),
+                told,
                 *against(training, now.rivals),
                 training.caution,
             ],
@@ -133,7 +186,8 @@ class RatePanel(LivePanel):
             previous=accuracies(training.previous),
             previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
             others=[accuracies(run) for run in training.others()],
-            shipped=ablation.seeds_at(self.runs, chosen, training.settings, training.task.name),
+            shipped=self.shipped(chosen, training.settings)[0],
+            at=getattr(training.settings, axis),
             rivals=beside(training),
             dots=[
                 Dot(

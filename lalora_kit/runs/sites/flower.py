@@ -16,8 +16,9 @@ from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 
 from lalora_kit.runs.sites.app import read_server
-from lalora_kit.runs.sites.serving import Facts, Told, is_sound, serve
+from lalora_kit.runs.sites.serving import Facts, Told, serve
 from lalora_kit.runs.sites.terms import Terms
+from lalora_kit.runs.sites.wire import is_sound
 
 LOOK, PAUSE, AGAIN = 2.0, 0.1, 3.0  # seconds between looks for new nodes, between pulls, before asking again
 

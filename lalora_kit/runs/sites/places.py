@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from torch import Tensor
 
 from lalora_kit.base.checks import positive
 from lalora_kit.base.files import dumps, read_lines, read_object, write_atomically
-from lalora_kit.engine.adapters import Adapter, create
+from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.plan import Plan
 from lalora_kit.records import RunState
 from lalora_kit.runs.marks import LEDGER
@@ -58,15 +58,16 @@ class Place(NamedTuple):
         """Where the reply of round t is kept."""
         return self.folder / f"reply-{t:06d}.safetensors"
 
-    def state(self, task: Task, settings: Settings) -> RunState | None:
+    def state(self, settings: Settings) -> RunState | None:
         """What the site's plan is recognised by, from the newest state; None before the first agreement."""
         if not self.begun:
             return None
         newest = sorted((self.folder / "state").glob("round-*.safetensors"))[-1]
         values, named = opened(newest)
         ended = values["round"] == settings.rounds or not (self.folder / SECRET).exists()
-        start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, np.random.default_rng(0))
-        kept = {key: named["/".join(key)] for key in start.tensors}
+        kept: dict[Key, Tensor] = {
+            (name.split("/", 1)[0], name.split("/", 1)[1]): value for name, value in named.items()
+        }
         return RunState(
             values["round"], Adapter(kept, settings.scale), values["identity"], values["machine"],
             read_secret(self.folder, settings, ended=ended),

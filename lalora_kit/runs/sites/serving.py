@@ -29,7 +29,7 @@ from lalora_kit.records import Round, RunState
 from lalora_kit.runs.checkpoint import begin, catch_up, forget_what_ended, kept, locked
 from lalora_kit.runs.saved import load
 from lalora_kit.runs.sites.terms import Terms, about, check_about
-from lalora_kit.runs.sites.wire import pack, unpack
+from lalora_kit.runs.sites.wire import is_sound, pack, unpack
 from lalora_kit.runs.spent import open_account
 from lalora_kit.settings import MOST_STEPS, Settings
 from lalora_kit.tasks import Split, Task
@@ -184,21 +184,12 @@ def facts_of(directory: Path, terms: Terms, transport: Transport, resumed: bool)
     return known
 
 
-def is_sound(said: Any) -> bool:
-    """Whether what somebody says of a site has the form in which a site says it."""
-    if not isinstance(said, dict) or not isinstance(said.get("site"), str) or not isinstance(said.get("terms"), str):
-        return False
-    size, rows = said.get("size"), said.get("others")
-    numbers: list[Any] = [said.get(name) for name in ("rate", "sigma", "epsilon")]
-    if type(size) is not int or not all(type(one) in (int, float) and 0 <= one < 1e300 for one in numbers):
-        return False
-    return 0 < size < 10**8 and 0 < numbers[0] <= 1 and numbers[1] > 0 and isinstance(rows, list | tuple)
-
-
 def server_plan(task: Task, terms: Terms, sites: Mapping[str, Facts], state: RunState | None) -> Plan:
     """The plan as the server knows it: of each site how much it holds and how much noise it adds, and no sample."""
     settings: Settings = terms.settings
-    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, generator_of(terms.first))
+    first = generator_of(terms.first)
+    start = create(task.backbone, task.targets, task.head, settings.rank, settings.scale, first)
+    start = terms.method.begins(start, task.backbone, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
     identity = {"terms": terms.name, "shards": digest(["held by sites", terms.name]), "task": task.name}

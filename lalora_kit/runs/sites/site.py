@@ -23,15 +23,17 @@ from filelock import FileLock
 
 from lalora_kit.base.files import append_line, read_lines, write_atomically
 from lalora_kit.base.threads import torch_threads
-from lalora_kit.engine.adapters import Adapter
+from lalora_kit.engine.adapters import Adapter, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import Run, Side, charge
 from lalora_kit.local import Step
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import BudgetExceeded
+from lalora_kit.privacy.mechanism import generator_of
 from lalora_kit.runs.checkpoint import locked
 from lalora_kit.runs.sites.places import JOURNAL, Limit, Place, Refused, begin, federation, settle
 from lalora_kit.runs.sites.terms import Terms, about, check_about
+from lalora_kit.runs.sites.travels import at_place
 from lalora_kit.runs.sites.wire import SPARE, pack, unpack
 from lalora_kit.runs.spent import open_account
 from lalora_kit.tasks import Task
@@ -45,6 +47,7 @@ class Agreed(NamedTuple):
     terms: Terms
     side: Side
     place: Place
+    sent: Adapter  # with the shapes of what a round begins from
 
 
 class Site:
@@ -80,28 +83,30 @@ class Site:
     def hello(self, text: str) -> dict[str, Any]:
         """Agree to terms, or refuse; what a server may know: size, rate, σ, what was spent, and the limit."""
         with self.turn:
-            terms, side, _ = self.agree(text)
+            terms, side, *_ = self.agree(text)
             return {"site": self.name, "terms": terms.name, "limit": self.limit.epsilon, **self.facts(side.run, terms)}
 
     def most(self, text: str) -> int:
         """The most bytes that a demand under these terms can have."""
         with self.turn:
-            return 4 * sum(value.numel() for value in self.agree(text).side.run.plan.start.tensors.values()) + SPARE
+            return 4 * sum(value.numel() for value in self.agree(text).sent.tensors.values()) + SPARE
 
     def answer(self, text: str, place: int, t: int, demand: bytes) -> bytes:
         """The noised upload of round t, or `Refused`."""
         with self.turn:
-            terms, side, home = self.agree(text)
+            agreed = self.agree(text)
+            terms = agreed.terms
             if type(place) is not int or type(t) is not int or not 1 <= t <= terms.settings.rounds:
                 raise Refused(f"round {t!r:.20} of client {place!r:.20} is none of these terms; ask for the next round")
             if place >= len(terms.sites) or place < 0 or terms.sites[place] != self.name:
                 raise Refused(f"client {place} of these terms is not this site, {self.name}; ask the one that it is")
             if place not in terms.schedule[t - 1]:
                 raise Refused(f"{self.name} does not join round {t} by these terms; ask those who do")
-            return self.answered(terms, side, home, t, demand)
+            return self.answered(agreed, t, demand)
 
-    def answered(self, terms: Terms, side: Side, home: Place, t: int, demand: bytes) -> bytes:
+    def answered(self, agreed: Agreed, t: int, demand: bytes) -> bytes:
         """The reply on disk, or a new one, once its demand is known to be the first for its round."""
+        terms, side, home, like = agreed
         run, asked = side.run, {line["round"]: line["demand"] for line in read_lines(home.folder / JOURNAL)}
         name = hashlib.sha256(f"{terms.name} {terms.sites.index(self.name)} {t} ".encode() + demand).hexdigest()
         kept = home.reply(t)
@@ -118,12 +123,12 @@ class Site:
         if any(done > t for done in asked):
             raise Refused(f"round {t} is past: a later one was asked for; resume the server from its newest state")
         try:
-            tensors, _, _ = unpack(demand, run.plan.start, sorted(run.plan.start.tensors))
+            tensors, _, _ = unpack(demand, like, sorted(like.tensors))
         except ValueError as error:
             raise Refused(f"the demand for round {t} is not one: {error}") from error
         if t not in asked:
             append_line(home.folder / JOURNAL, {"round": t, "demand": name})
-        return self.computed(terms, side, home, t, Adapter(tensors, run.plan.start.scale))
+        return self.computed(terms, side, home, t, Adapter(tensors, like.scale))
 
     def computed(self, terms: Terms, side: Side, home: Place, t: int, server: Adapter) -> bytes:
         """Charge, train, keep; the reply's facts are made of noised values and of public numbers."""
@@ -136,7 +141,7 @@ class Site:
                 raise Refused(f"{self.name}: {error}") from error
             server = server.map(lambda value: value.to(run.engine.device))
             local, steps = side.local_round(server, t)
-        mine = local.map(lambda value: value[0])
+        [mine] = unstack(local, 1)
         keys = server.keys(run.method.trained_in(t, settings.local_steps))
         facts = {"site": self.name, "round": t, **self.facts(run, terms)}
         reply = pack(mine, keys, facts, norms_of(steps))
@@ -176,16 +181,16 @@ class Site:
             raise Refused(
                 f"{self.name} has another model or other classes than the terms; its own log says which"
             ) from error
-        settings = self.limit.bounded(terms, self.device)
+        settings, method = self.limit.bounded(terms, self.device), at_place(terms.method, terms.sites.index(self.name))
         home, known = federation(self.directory, terms)
         if not known:
             raise Refused(
                 f"{self.name} agreed to other terms under the title {terms.title!r}; the same rounds under other terms "
                 "would be others; give the federation a title of its own"
             )
-        state = home.state(self.task, settings)
+        state = home.state(settings)
         try:
-            plan = make_plan(self.task, terms.method, settings, self.account.ledger, state)
+            plan = make_plan(self.task, method, settings, self.account.ledger, state)
         except BudgetExceeded as error:
             self.told(f"REFUSED: {error}")
             raise Refused(f"{self.name}: {error}") from error
@@ -194,10 +199,11 @@ class Site:
         plan = replace(plan, schedule=((0,),) * terms.settings.rounds)
         engine = Engine(self.task, settings.scale, device=self.device, precision=settings.precision,
                         max_samples=plan.max_samples)  # fmt: skip
-        run = Run(self.task, terms.method, settings, plan, engine, self.account.ledger, None)
+        run = Run(self.task, method, settings, plan, engine, self.account.ledger, None)
         self.told(f"agreed to {terms.title} ({terms.name}): at most {terms.joins} rounds, σ {plan.sigmas[0]:.3f}, "
                   f"ε at most {settings.epsilon:g} at δ {settings.delta:g}")  # fmt: skip
-        return self.agreed.setdefault(terms.name, Agreed(terms, Side(run), home))
+        sent = method.opens(plan.start, 1, generator_of(terms.first))
+        return self.agreed.setdefault(terms.name, Agreed(terms, Side(run), home, sent))
 
 
 def norms_of(steps: list[Step]) -> list[float]:

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lalora_kit.base.checks import counting, near, number, require
+from lalora_kit.base.checks import counting, number, require
 from lalora_kit.base.files import digest, parse_object
 from lalora_kit.base.fingerprint import as_bytes, code_of
-from lalora_kit.methods import METHODS, Method
+from lalora_kit.methods import Method
 from lalora_kit.privacy.calibration import draw_schedule
 from lalora_kit.privacy.identity import computed
 from lalora_kit.privacy.mechanism import generator_of
+from lalora_kit.runs.sites.travels import check_travels, to_travel
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Task
 
@@ -39,7 +40,7 @@ class Terms:
         quorum: the least number of uploads with which a round goes on once it is late.
         timeout: seconds after which a round is late.
         settings: what is computed; without a seed, and with a finite ε.
-        method: a method of the kit's.
+        method: a method of the kit's that travels.
         key: from which who joins when and the first adapter are drawn; it gives nothing away.
         about: what must be the same at server and sites, see `about`.
     """
@@ -70,7 +71,8 @@ class Terms:
                 "use 0.1 to 10")  # fmt: skip
         require("dirichlet_beta", self.settings.dirichlet_beta, self.settings.dirichlet_beta is None,
                 "sites hold what they hold", "leave it out")  # fmt: skip
-        self.method.check(self.settings.local_steps)
+        check_travels(self.method)
+        self.method.check(self.settings.local_steps, self.settings.optimizer)
 
     @property
     def name(self) -> str:
@@ -112,12 +114,7 @@ class Terms:
         values = parse_object(text, "the terms", REMEDY)
         if values.keys() != FIELDS:
             raise ValueError(f"the terms' names differ from this kit's: {sorted(values.keys() ^ FIELDS)}; {REMEDY}")
-        named, sites, about = values["method"], values["sites"], values["about"]
-        if not isinstance(named, str) or named not in METHODS:  # a file of one's own is code, and no code travels
-            raise ValueError(
-                f"the terms' method {named!r:.60} is none of this kit's; {near(str(named)[:60], METHODS)}"
-                f"a federation uses one of {', '.join(sorted(METHODS))}"
-            )
+        method, sites, about = to_travel(values["method"]), values["sites"], values["about"]
         if not isinstance(sites, list) or not is_names(about):
             raise ValueError(f"the terms' sites or facts are not what this kit writes there; {REMEDY}")
         try:
@@ -126,9 +123,7 @@ class Terms:
         except (ValueError, TypeError, AssertionError) as error:
             raise ValueError(f"the terms' key is no 32 hexadecimal digits; {REMEDY}") from error
         given = Settings.from_json(values["settings"])
-        return cls(
-            values["title"], tuple(sites), values["quorum"], values["timeout"], given, METHODS[named], key, about
-        )
+        return cls(values["title"], tuple(sites), values["quorum"], values["timeout"], given, method, key, about)
 
 
 def is_plain(name: Any) -> bool:
@@ -165,6 +160,7 @@ def about(task: Task, method: Method) -> dict[str, str]:
         "schedule": code_of(method.trains),
         "smooth": code_of(method.smooth),
         "aggregate": code_of(method.aggregate),
+        **{name: code_of(hook) for name, hook in sorted(method.hooked().items())},
     }
 
 

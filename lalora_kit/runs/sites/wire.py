@@ -64,3 +64,14 @@ def unpack(
     parts = named["values"].split(sizes)
     tensors = {key: part.reshape(like.tensors[key].shape) for key, part in zip(keys, parts, strict=True)}
     return tensors, named["norms"].tolist(), facts
+
+
+def is_sound(said: Any) -> bool:
+    """Whether what somebody says of a site has the form in which a site says it."""
+    if not isinstance(said, dict) or not isinstance(said.get("site"), str) or not isinstance(said.get("terms"), str):
+        return False
+    size, rows = said.get("size"), said.get("others")
+    numbers: list[Any] = [said.get(name) for name in ("rate", "sigma", "epsilon")]
+    if type(size) is not int or not all(type(one) in (int, float) and 0 <= one < 1e300 for one in numbers):
+        return False
+    return 0 < size < 10**8 and 0 < numbers[0] <= 1 and numbers[1] > 0 and isinstance(rows, list | tuple)
