@@ -94,10 +94,11 @@ def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
     found = counts(rows)
     where = "each at its best rate" if mode == "best" else "at equal rate"
     at_equal = found["holds only"] + found["the opposite holds only"]
-    undecided, ruled = found["too few"] + found["no verdict"], found["ruled out"] + found["no gain"]
+    undecided = found["too few"] + found["no verdict"]
     return (
-        f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, {undecided} are undecided; "
-        f"<br>{at_equal} decided only at equal rate, {ruled} ruled out above some size. "
+        f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, "
+        f"{undecided} are undecided; <br>"
+        f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above some size. "
         f"<br><sup>{seeds} seeds, {where}; all intervals of the table hold together at 95 %</sup>"
     )
 
