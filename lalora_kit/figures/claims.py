@@ -97,7 +97,7 @@ def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
     undecided = found["too few"] + found["no verdict"]
     return (
         f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, "
-        f"{undecided} are undecided;<br>"
+        f"{undecided} are undecided; <br>"
         f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above some size. "
         f"<br><sup>{seeds} seeds, {where}; all intervals of the table hold together at 95 %</sup>"
     )

@@ -37,7 +37,7 @@ def choose(reader: Reader, label: str) -> None:
 
 def test_epsilon_follows_at_once_and_an_audit_after_it(private: Reader) -> None:
     private.shoot("05_is_it_private-1-ready")
-    # Here SLIDERS' second and third are δ and clients: only the first and the third change what is looked at.
+    # Rank, the second of SLIDERS, changes nothing that is looked at here.
     assert private.timed("05_is_it_private", "epsilon", "ArrowLeft", what=CLAIM) < REDRAW * SLACK
     assert private.timed("05_is_it_private", "clients", what=SPENT) < REDRAW * SLACK
     private.until(f"() => {PLOT}.data[3].x.length > 0", minutes=3)

@@ -25,6 +25,7 @@ def crowd():
     panel = CrowdPanel(START, Schedule(2000, 16, 1e-5, 1.0), numbers, share=16 / 500, mode="live")
     yield panel
     panel.keep.cancel()
+    panel.ahead.join(120)
 
 
 def test_people_per_client_move_sigma_and_the_noise_in_a_step_at_once(crowd):
@@ -50,6 +51,15 @@ def test_where_the_share_is_the_same_the_noise_falls_as_people_grow(crowd):
     assert np.asarray(y) * np.asarray(x) == pytest.approx(y[0] * x[0])
     here = crowd.figure.data[1].x.index(500)
     assert y[here] == pytest.approx(crowd.figure.data[1].y[here]), "16 of 500 are that share"
+
+
+def test_what_the_sliders_may_ask_for_is_worked_out_ahead(crowd):
+    crowd.ahead.join(120)
+    assert not crowd.ahead.is_alive()
+    missed = safe_noise_multiplier.cache_info().misses
+    for epsilon in (0.1, 3.0, 10.0):
+        crowd.controls["epsilon"].value = epsilon
+    assert safe_noise_multiplier.cache_info().misses == missed
 
 
 def test_without_noise_nothing_is_drawn_and_nothing_is_promised(crowd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.figures.scale import CrowdView, crowd_data, crowd_panel_figure
+from lalora_kit.lessons.lesson import EPSILONS
 from lalora_kit.panels.lesson.moves import times, went
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
@@ -48,6 +50,16 @@ class CrowdPanel(Panel):
         self.sizes = sorted({*PEOPLE, int(start["people"])})
         super().__init__(start, mode=mode)
         self.last = dict(self.values)
+        self.ahead = threading.Thread(target=self.work_ahead, daemon=True)
+        if self.mode == "live":
+            self.ahead.start()
+
+    def work_ahead(self) -> None:
+        """Every σ that the sliders may ask for, those of the nearest ε first: some seconds, then moves only draw."""
+        start = min(self.start["epsilon"], 1e6)
+        for epsilon in sorted(EPSILONS, key=lambda e: abs(math.log(e / start))):
+            for rate in (self.share, *(min(1.0, self.schedule.batch / people) for people in self.sizes)):
+                self.sigma({"epsilon": epsilon}, rate)
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         """People per client, and the three; the ranks are those at hand."""
