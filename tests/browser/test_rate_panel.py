@@ -7,7 +7,7 @@ import pytest
 from tests.browser import test_in_lab as lab_tests
 
 pytestmark = lab_tests.pytestmark
-NAME, TRACES = "04_la_lora", 14
+NAME, TRACES = "04_la_lora", 16
 ROUNDS = f"() => Array.from({lab_tests.PLOT}?.data?.[1]?.x ?? []).length"
 DOTS = f"() => Array.from({lab_tests.PLOT}?.data?.[6]?.x ?? []).length"
 BAND = f"() => JSON.stringify(Array.from({lab_tests.PLOT}.data[9].y))"
