@@ -155,11 +155,6 @@ def spent(directory: Path, delta: float) -> Spent:
     return open_account(directory).spent(delta)
 
 
-def in_memory(directory: Path) -> Ledger:
-    """A ledger that counts everything released from `directory`; what is charged to it is not written there."""
-    return open_account(directory).ledger.joined(())
-
-
 def held_in(path: Path) -> tuple[str, int] | None:
     """Whose samples a site's own run was on, as the run that it is a baseline of names clients; None if no such run.
 
