@@ -137,10 +137,10 @@ def run_beside(
     views = list(linear_views(loaded))
     sides = adapted(runs, claims, design)
     found = [side for e, adapters in sides.items() for side in (*bare(e, views, design), *adapters)]
-    ensure([cell for side in found for cell in side.choosing() if cell not in runs], made, path, workers)
+    ensure([cell for side in found for cell in side.choosing() if cell not in runs], made, path, workers, last=True)
     known = {**runs, **lines(path)}
     reported = [side.run(side.chosen(known)[1], seed) for side in found for seed in design.seeds]
-    ensure([cell for cell in reported if cell not in runs], made, path, workers)
+    ensure([cell for cell in reported if cell not in runs], made, path, workers, last=True)
     table = beside({**runs, **lines(path)}, claims, design, views, guessed(loaded))
     rows = [baseline.to_json() for baseline in table]
     write_atomically(out / TABLE, dumps({"made": made, "head_rates": design.head_rates, "rows": rows}))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,11 @@ def run_claims(
     make_folder(out)
     take_from_grid(path, made, claims, design)
     heads = [head_runs(e, design, claim.moved) for claim in claims for e in claim.epsilons]
-    ensure([run for rates in heads for runs in rates.values() for run in runs], made, path, workers, report=report)
-    ensure(tuning_runs(lines(path), claims, design), made, path, workers, report=report)
+    run = partial(ensure, made=made, path=path, workers=workers, last=True, report=report)  # only ends are judged
+    run([cell for rates in heads for cells in rates.values() for cell in cells])
+    run(tuning_runs(lines(path), claims, design))
     for probe, cells in sorted(reported_runs(lines(path), claims, design).items(), reverse=True):
-        ensure(cells, made, path, workers, probe=probe, report=report)
+        run(cells, probe=probe)
     return judge(lines(path), claims, design)
 
 
