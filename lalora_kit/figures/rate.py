@@ -13,14 +13,11 @@ from plotly.subplots import make_subplots
 from lalora_kit.figures.ablation import (
     AXIS_NAMES,
     RATE,
-    RIVAL_LINES,
     axis_ticks,
     head_line,
     head_look,
     moved,
     place,
-    rival_lines,
-    rival_style,
     series_look,
 )
 from lalora_kit.figures.common import (
@@ -35,6 +32,7 @@ from lalora_kit.figures.common import (
     rounds_tick,
     seeds,
 )
+from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.trial.rivals import Rival
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.figures.common import (
     EPSILON,
     FAINT,
@@ -29,6 +28,7 @@ from lalora_kit.figures.common import (
     seeds,
     without_noise,
 )
+from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.lessons.lens import ACCURACY, Lens, Points, Seen
 from lalora_kit.lessons.lesson import epsilon_text
 
