@@ -6,7 +6,6 @@ that ends here adds a dot to it. On the left a band of the grid lies under the c
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +20,7 @@ from lalora_kit.methods import Method
 from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values
+from lalora_kit.panels.seeds import HINT
 from lalora_kit.panels.widgets import against, beside, slim, three_sliders
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
@@ -76,6 +76,16 @@ class RatePanel(LivePanel):
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
         super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
 
+    def band(self) -> tuple[Sequence[Sequence[float]], str, str]:
+        """What lies under the curve, its name, and a sentence on it: shipped runs, or seeds run here off their grid."""
+        training, here = self.training, self.seeds.curves()
+        at = training.method, training.settings
+        exact = ablation.seeds_at(self.runs, *at, training.task.name)
+        if here and not exact:
+            return here, "run here", ""
+        curves, told = self.shipped(*at)
+        return curves, "grid", told if exact or self.mode != "live" else f"{told} {HINT}"
+
     def shipped(self, method: Method, settings: Settings) -> tuple[Sequence[Sequence[float]], str]:
         """The shipped runs at a method's settings, or at the nearest that there are, and a sentence that names them."""
         task = self.training.task.name
@@ -125,17 +135,15 @@ class RatePanel(LivePanel):
         ]  # fmt: skip
         if not told:
             return self.change
-        ends = [self.shipped_mean(at) for at in (before, now)]
-        if any(map(math.isnan, ends)):
+        first, last = (self.shipped(*at)[0] for at in (before, now))
+        if not first or not last:
             return f"{', '.join(told)}."
-        word = "stays at" if ends[0] == ends[1] else "rises to" if ends[1] > ends[0] else "falls to"
-        return f"{', '.join(told)}: the nearest shipped runs' mean {word} {ends[1]:.1%} (from {ends[0]:.1%})."
-
-    def shipped_mean(self, at: At) -> float:
-        """Mean accuracy of the shipped runs nearest to a method's settings; NaN without any."""
-        method, settings = at
-        curves, _ = self.shipped(method, settings)
-        return statistics.fmean(curve[-1] for curve in curves) if curves else math.nan
+        start, end = (statistics.fmean(curve[-1] for curve in found) for found in (first, last))
+        if first == last:
+            return f"{', '.join(told)}: the nearest shipped runs stay the same (mean {end:.1%})."
+        word = f"{'rises' if end > start else 'falls'} from {start:.1%} to"
+        word = "stays at" if f"{start:.1%}" == f"{end:.1%}" else word
+        return f"{', '.join(told)}: the nearest shipped runs' mean {word} {end:.1%}."
 
     def update(self) -> None:
         """A run that has just ended leaves its dot; then draw."""
@@ -154,14 +162,13 @@ class RatePanel(LivePanel):
     def redraw(self, values: Values) -> Shown:
         """The training's state, the grid, and the dots so far."""
         training, now = self.training, self.view(values)
-        _, told = self.shipped(training.method, training.settings)
         return Shown(
             traces=figures_rate.rate_data(now),
             title=figures_rate.rate_title(now),
             status=f"{training.status} {self.change}".strip(),
             facts=training.facts(),
             notes=[
-                told,
+                self.band()[2],
                 *against(training, now.rivals),
                 training.caution,
             ],
@@ -172,6 +179,7 @@ class RatePanel(LivePanel):
     def view(self, values: Values) -> RateView:
         """What the figure needs of the state."""
         training, axis, chosen = self.training, values["axis"], self.training.method
+        shipped, named, _ = self.band()
         trained = training.trained_method.name
         return RateView(
             method=trained,
@@ -186,7 +194,8 @@ class RatePanel(LivePanel):
             previous=accuracies(training.previous),
             previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
             others=[accuracies(run) for run in training.others()],
-            shipped=self.shipped(chosen, training.settings)[0],
+            shipped=shipped,
+            shipped_name=named,
             at=getattr(training.settings, axis),
             rivals=beside(training),
             dots=[
