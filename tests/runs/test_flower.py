@@ -76,4 +76,7 @@ def test_a_superlink_killed_in_a_run_comes_back_with_its_nodes_and_the_run_goes_
         again = flower.run("again")
         flower.wait(lambda: f"done; kept in {flower.out}" in flower.said("again"), "again", again, MOST)
         assert "round 1/" not in flower.said("again") and "round 2/" in flower.said("again")
+        print("STRANGER", unknown.poll(), flower.said("stranger"))
+        assert "Connection successful" not in flower.said("stranger") and "Sending" not in flower.said("stranger")
+        assert flower.said("stranger").count("[RUN") == 0
     is_the_simulators(flower, 4)
