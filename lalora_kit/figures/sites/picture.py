@@ -12,8 +12,8 @@ from lalora_kit.figures.pictures.digits import png
 from lalora_kit.figures.pictures.frame import Picture, tag
 from lalora_kit.figures.sites.across import HERE, LIMIT, THERE
 
-WIDE, HIGH, BOX, SHOWN = 440, 336, 214, 2  # of the drawing, and of a site's box; how many sites are drawn
-TOP, FLOOR, SIDE, DIGITS = 62, 172, 58, 3  # the ways' two ends; the side of a sample, and how many are drawn
+WIDE, HIGH, BOX, SHOWN = 440, 300, 214, 2  # of the drawing, and of a site's box; how many sites are drawn
+TOP, FLOOR, SIDE, DIGITS = 62, 158, 58, 3  # the ways' two ends; the side of a sample, and how many are drawn
 STYLE = (
     "<style>@keyframes site-message{0%,8%{transform:translate(0,0)}92%,100%{transform:translate(var(--x),var(--y))}}"
     ".site-message{animation:site-message 3s linear infinite}</style>"
@@ -43,11 +43,11 @@ def federation(sites: Sequence[Drawn], down: int, up: int, title: str) -> Pictur
         STYLE, box(WIDE / 2 - 130, 4, 260, 56, HERE), text(WIDE / 2, 27, "the server", bold=True),
         text(WIDE / 2, 48, "sees every upload, and no sample"),
         *(part for place, site in enumerate(sites[:SHOWN]) for part in drawn(place, site, down, up)),
-        text(WIDE / 2, HIGH - 8, more),
+        text(WIDE / 2, HIGH + 18, more),
     ]  # fmt: skip
     held = "; ".join(f"{site.name} keeps {site.size:,} samples" for site in sites)
     alt = f"{title}. A server and {len(sites)} sites: {down:,} bytes down and {up:,} bytes up a round and site. {held}."
-    return Picture(title, alt, WIDE, HIGH, "".join(parts))
+    return Picture(title, alt, WIDE, HIGH + (26 if more else 0), "".join(parts))
 
 
 def drawn(place: int, site: Drawn, down: int, up: int) -> list[str]:
