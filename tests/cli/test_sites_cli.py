@@ -92,7 +92,8 @@ def test_a_site_runs_alone_answers_its_door_and_ends_on_request(federation):
         assert process.stdout is not None
         assert process.stdout.readline().startswith(f"answering federation ({terms.name}) alone: la-lora, ε 3 ")
         assert "answers at" in process.stdout.readline()
-        assert "flower-supernode" in process.stdout.readline()
+        relay = process.stdout.readline()
+        assert "FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 flower-supernode" in relay
         server = apps.read_server(federation / "trial").task()
         facts, _ = ask(path, {"ask": "hello", "terms": terms.text()})
         assert facts["size"] == 32 and facts["limit"] == 2.0
