@@ -179,6 +179,20 @@ def test_a_late_site_is_left_out_its_epsilon_counted_and_found_again_under_anoth
     assert [len(read(tmp_path / name / "ledger.jsonl")) for name in NAMES[:2]] == [8, 6]
 
 
+def test_a_node_that_was_gone_for_a_moment_is_greeted_as_soon_as_it_is_back(grid):
+    from lalora_kit.runs.sites.flower import OverFlower
+
+    terms, nodes = terms_for(linear_task(), replace(FAST, seed=None, clients=2)), grid.nodes
+    over = OverFlower(nodes, lambda line: None)
+    assert set(over.hello(terms, wait=True)) == {"north", "south"}
+    all_, nodes.node = nodes.node, {1: "north"}
+    for here in ({"north"}, {"north", "south"}):
+        over.looked, before = 0.0, len(nodes.sent)
+        over.look(terms)
+        assert set(over.node) == here and len(nodes.sent) == before + len(here) - 1
+        nodes.node = all_
+
+
 def test_a_site_that_was_away_is_asked_again_and_one_that_refuses_is_not(grid, tmp_path):
     from lalora_kit.runs.sites.flower import OverFlower
 

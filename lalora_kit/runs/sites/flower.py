@@ -50,6 +50,7 @@ class OverFlower:
             self.looked = now
             there = set(self.grid.get_node_ids())
             self.node = {name: node for name, node in self.node.items() if node in there}
+            self.greeted = {node: at for node, at in self.greeted.items() if node in there}  # who is back is new
             for node in there - set(self.node.values()):
                 if now - self.greeted.get(node, -99.0) > 30 * LOOK:
                     self.greeted[node] = now
