@@ -139,7 +139,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(federation):
         ((*made[:-2], "--csv", data, *CSV, "--classes", "calm,fog"), "name them all"),
         (("site", "run", federation / "nowhere"), "is no site"),
         (("site", "run", site, "--terms", federation / "nowhere.json"), "the terms cannot be read from"),
-        (("site", "run", site, "--terms", federation / "trial/server.json"), "the terms' names differ"),
+        (("site", "run", site, "--terms", federation / "trial/server.json"), "these are no terms of this kit's"),
         (("site", "run", site, "--terms", federation / "others.json"), "site north is none of the terms' sites (east)"),
         (("serve", "app", app, *served[3:]), "is not empty"),
         ((*served, "--sites", "a,a"), "each site has a name of its own"),
