@@ -183,9 +183,13 @@ def test_a_node_that_was_gone_for_a_moment_is_greeted_as_soon_as_it_is_back(grid
     from lalora_kit.runs.sites.flower import OverFlower
 
     terms, nodes = terms_for(linear_task(), replace(FAST, seed=None, clients=2)), grid.nodes
-    over = OverFlower(nodes, lambda line: None)
+    told, all_ = list[str](), nodes.node
+    over = OverFlower(nodes, told.append)
+    nodes.node = {1: "north"}
+    threading.Timer(3.0, setattr, (nodes, "node", all_)).start()
     assert set(over.hello(terms, wait=True)) == {"north", "south"}
-    all_, nodes.node = nodes.node, {1: "north"}
+    assert [line for line in told if "waiting" in line] == ["waiting for north, south", "waiting for south"]
+    nodes.node = {1: "north"}
     for here in ({"north"}, {"north", "south"}):
         over.looked, before = 0.0, len(nodes.sent)
         over.look(terms)
