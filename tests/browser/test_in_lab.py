@@ -22,8 +22,8 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS, SHOTS = ROOT / "notebooks", ROOT / "build" / "screenshots"
-# 04 has another panel (`test_rate_panel`). 07 and 08 end in that of 00, on whatever task the machine allows; the tests
-# of notebooks run them headless.
+# 04 and 09 have other panels (`test_rate_panel`, `test_sites_panel`). 07 and 08 end in that of 00, on whatever task the
+# machine allows; the tests of notebooks run them headless.
 LIVE = [NOTEBOOKS / f"{name}.ipynb" for name in ("00_start_here", "01_gradient_coupling", "03_sharpness")]
 TRACES = {"01_gradient_coupling": 7}  # of a panel's figure, where it is not the training panel's
 AT_ONCE = {"01_gradient_coupling": ("epsilon", "clients", "learning_rate")}  # what moves its picture without training

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from unittest import mock
@@ -92,7 +93,8 @@ def test_a_site_runs_alone_answers_its_door_and_ends_on_request(federation):
         assert process.stdout is not None
         assert process.stdout.readline().startswith(f"answering federation ({terms.name}) alone: la-lora, ε 3 ")
         assert "answers at" in process.stdout.readline()
-        assert "flower-supernode" in process.stdout.readline()
+        relay = process.stdout.readline()
+        assert "FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 flower-supernode" in relay
         server = apps.read_server(federation / "trial").task()
         facts, _ = ask(path, {"ask": "hello", "terms": terms.text()})
         assert facts["size"] == 32 and facts["limit"] == 2.0
@@ -100,6 +102,11 @@ def test_a_site_runs_alone_answers_its_door_and_ends_on_request(federation):
         demand = pack(start, sorted(start.tensors), {})
         _, reply = ask(path, {"ask": "round", "terms": terms.text(), "client": 0, "round": 1}, demand)
         assert len(reply) > 4 * start.size("B")
+        written = (federation / "north" / setup.ABOUT).read_bytes()
+        (federation / "later.json").write_text(replace(terms, title="later").text())
+        code, _, wrong = lalora("site", "run", federation / "north", "--terms", federation / "later.json")
+        assert code == 2 and "is in use by another run" in wrong
+        assert (federation / "north" / setup.ABOUT).read_bytes() == written, "a site that runs keeps its terms"
         with pytest.raises(ValueError, match="none of these terms"):
             ask(path, {"ask": "round", "terms": terms.text(), "client": 0, "round": 2}, demand)
     finally:
@@ -120,6 +127,8 @@ def test_without_flower_the_commands_say_what_to_install(federation):
 
 def test_what_cannot_be_is_refused_in_a_sentence(federation):
     site, app, new, data = (federation / name for name in ("north", "trial", "new", "north.csv"))
+    terms = apps.read_server(app).terms
+    (federation / "others.json").write_text(replace(terms, sites=("east",)).text())
     made = ("site", "init", new, "--name", "x", "--epsilon", 1, "--task", "digits")
     served = ("serve", "app", new, "--sites", "a,b", "--task", "digits")
     for words, said in (
@@ -129,6 +138,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(federation):
         ((*made, "--relay-group", "no such group"), "is not known on this machine"),
         ((*made[:-2], "--csv", data, *CSV, "--classes", "calm,fog"), "name them all"),
         (("site", "run", federation / "nowhere"), "is no site"),
+        (("site", "run", site, "--terms", federation / "nowhere.json"), "the terms cannot be read from"),
+        (("site", "run", site, "--terms", federation / "trial/server.json"), "these are no terms of this kit's"),
+        (("site", "run", site, "--terms", federation / "others.json"), "site north is none of the terms' sites (east)"),
         (("serve", "app", app, *served[3:]), "is not empty"),
         ((*served, "--sites", "a,a"), "each site has a name of its own"),
         ((*served, "--set", "seed=3"), "leave the seed out"),

@@ -20,7 +20,7 @@ from lalora_kit.figures.sites.picture import Drawn, federation
 
 ROUNDS = [SimpleNamespace(round=t, accuracy=t / 10) for t in (1, 2)]
 TRAVELS = dict(zip(KINDS, (21_000, 20_000, 400), strict=True))
-VIEW = AcrossView(ROUNDS, ROUNDS, 5, 0.0, 2, TRAVELS, 700_000)
+VIEW = AcrossView(ROUNDS, ROUNDS, 5, 0.0, 2, TRAVELS, 1.25, 700_000)
 
 
 @pytest.mark.parametrize("done", [[], ROUNDS])
@@ -29,6 +29,7 @@ def test_both_curves_and_a_bar_a_kind_whatever_there_is(done):
     assert len(figure.data) == 2 + len(KINDS) + 1
     assert [len(trace.x) for trace in figure.data[:2]] == [len(done)] * 2
     assert [trace.x[0] for trace in figure.data[2:]] == [21, 20, 0.4, 700] and figure.data[4].text == ("400 B",)
+    assert figure.data[3].text == ("20 kB, σ 1.25",)
     json.loads(figure.to_json())
 
 
@@ -49,13 +50,17 @@ def test_ledgers_are_a_bar_a_site_each():
     assert len({(trace.marker.color, trace.marker.pattern.shape) for trace in figure.data}) == 2
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_the_picture_is_svg_with_numbers_and_samples_and_tells_of_sites_that_are_not_drawn(count):
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (2, ""), (3, "and 1 more site"), (5, "and 3 more sites")])
+def test_the_picture_holds_numbers_and_samples_and_tells_of_sites_that_are_not_drawn(count, more):
     sample = np.linspace(0, 1, 64).reshape(8, 8)
-    sites = [Drawn(f"<{n}>", 100 + n, [sample] * 4) for n in range(count)]
-    root = ET.fromstring(federation(sites, 21_232, 21_408))
+    picture = federation(
+        [Drawn(f"<{n}>", 1100 + n, [sample] * 4) for n in range(count)], 21_232, 20_632, "What travels"
+    )
+    root = ET.fromstring(picture.svg())
     said = " ".join(root.itertext())
-    assert "<0>" in said and "100 samples" in said and "21,408 bytes up" in said
-    assert ("and 3 sites more" in said) == (count == 5)
-    dark = [node for node in root.iter("{http://www.w3.org/2000/svg}path") if node.get("fill", "").startswith("#0")]
-    assert len(dark) > 4 * min(count, 2) - 1
+    assert "<0>" in said and "1,100 samples" in said and "up: 21 kB" in said and more in said
+    assert ("more" in said) == bool(more) and "20,632 bytes up" in picture.alt
+    images = list(root.iter("{http://www.w3.org/2000/svg}image"))
+    assert len(images) == 3 * min(count, 2) and all(one.get("href").startswith("data:image/png") for one in images)
+    ways = [one for one in root.iter("{http://www.w3.org/2000/svg}circle") if "moves" in one.get("class")]
+    assert len(ways) == 2 * min(count, 2), "a dot each way, still for whoever asks for less motion"

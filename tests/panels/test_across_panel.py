@@ -22,13 +22,19 @@ def panel():
     panel.keep.cancel()
 
 
-def test_the_rank_moves_the_upload_at_once_and_epsilon_and_sites_do_not(panel):
-    up = panel.figure.data[3].x
+def test_the_rank_moves_the_upload_at_once_and_epsilon_and_sites_its_noise_alone(panel):
+    up, [said] = panel.figure.data[3].x, panel.figure.data[3].text
     panel.controls["epsilon"].value = 1.0
+    assert panel.figure.data[3].text != (said,)
+    assert "ε went from 3 to 1: an upload is as large as it was, its σ " in panel.text.value
+    stays = panel.figure.data[5].x
     panel.controls["clients"].value = 3
-    assert panel.figure.data[3].x == up and not panel.figure.data[0].x
+    assert panel.figure.data[3].x == up and not panel.figure.data[0].x and panel.figure.data[5].x < stays
+    assert "The number of sites went from 2 to 3" in panel.text.value
     panel.controls["rank"].value = 4
     assert panel.figure.data[3].x > up
+    assert "The rank went from 2 to 4: an upload is 1." in panel.text.value
+    assert panel.text.value.count("went") == 1 and "its σ as large as it was" in panel.text.value
     assert set(panel.buttons) == {"Run", "Stop", "Reset"}
     assert all(value < float("inf") for _, value in panel.controls["epsilon"].options)
 

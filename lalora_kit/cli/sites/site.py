@@ -73,6 +73,7 @@ def site_run(
     with loading_torch():
         from lalora_kit.runs.sites import door as doors
         from lalora_kit.runs.sites import setup as made
+        from lalora_kit.runs.sites.app import QUIET
 
     setup = made.read_setup(directory)
     if terms is not None:
@@ -93,7 +94,8 @@ def site_run(
             )
             words = node_words(socket, connect or "HOST:PORT", insecure, certificate, port)
             if connect is None:
-                typer.echo(f"the relay's user starts: FLWR_TELEMETRY_ENABLED=0 {' '.join(words)}")
+                quiet = [f"{variable}={value}" for variable, value in QUIET.items()]
+                typer.echo(f"the relay's user starts: {' '.join([*quiet, *words])}")
             else:
                 node = start_node(words)
             door.serve_forever()

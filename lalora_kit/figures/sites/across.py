@@ -27,6 +27,7 @@ class AcrossView:
     apart: the largest difference between the two models so far; None before the first round.
     clients: number of sites.
     travels: bytes that a site and the server send each other in one round, by kind, in the order of `KINDS`.
+    sigma: the noise multiplier of what goes up.
     stays: bytes of one site's samples.
     """
 
@@ -36,6 +37,7 @@ class AcrossView:
     apart: float | None
     clients: int
     travels: Mapping[str, int]
+    sigma: float
     stays: int
 
 
@@ -47,6 +49,7 @@ def across_data(view: AcrossView) -> list[dict[str, Any]]:
     ]
     kilo = [*(view.travels[kind] / 1000 for kind in KINDS), view.stays / 1000]
     text = [f"{value:,.0f} kB" if value >= 1 else f"{1000 * value:,.0f} B" for value in kilo]
+    text[1] += f", σ {view.sigma:.2f}"
     names = [*KINDS, "stays: the samples"]
     return [*curves, *({"x": [v], "y": [n], "text": [t]} for v, n, t in zip(kilo, names, text, strict=True))]
 

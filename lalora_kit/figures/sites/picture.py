@@ -1,4 +1,4 @@
-"""A picture of a federation, as SVG from real numbers and real samples: what stays at a site, and what travels."""
+"""A picture of a federation, from real numbers and real samples: what stays at a site, and what travels."""
 
 from __future__ import annotations
 
@@ -8,87 +8,79 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lalora_kit.figures.pictures.digits import png
+from lalora_kit.figures.pictures.frame import Picture, tag
 from lalora_kit.figures.sites.across import HERE, LIMIT, THERE
 
-WIDE, HIGH, BOX, SHOWN = 760, 330, 340, 2  # of the drawing and of a site's box; how many sites are drawn
-DOT = 5  # pixels of one of a sample's own
+WIDE, HIGH, BOX, SHOWN = 440, 300, 214, 2  # of the drawing, and of a site's box; how many sites are drawn
+TOP, FLOOR, SIDE, DIGITS = 62, 158, 58, 3  # the ways' two ends; the side of a sample, and how many are drawn
+STYLE = (
+    "<style>@keyframes site-message{0%,8%{transform:translate(0,0)}92%,100%{transform:translate(var(--x),var(--y))}}"
+    ".site-message{animation:site-message 3s linear infinite}</style>"
+)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A site as the picture shows it: its name, how many samples it holds, and some of them `(h, w)`, 0 to 1."""
+    """A site as the picture shows it: name, how many samples it holds, some of them `(h, w)`, larger being lighter."""
 
     name: str
     size: int
     samples: Sequence[np.ndarray]
 
 
-def federation(sites: Sequence[Drawn], down: int, up: int) -> str:
+def federation(sites: Sequence[Drawn], down: int, up: int, title: str) -> Picture:
     """The server above, two of the sites below, and dots on the ways between them; of more sites the number is told.
 
     Args:
         sites: all of them.
         down, up: bytes that one site gets and sends in a round.
+        title: what is to be seen.
     """
-    more = f"and {len(sites) - SHOWN} sites more" if len(sites) > SHOWN else ""
+    rest = len(sites) - SHOWN
+    more = f"and {rest} more {'sites' if rest > 1 else 'site'}" if rest > 0 else ""
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" width="100%" style="max-width:{WIDE}px" '
-        'font-family="Arial, Helvetica, sans-serif" font-size="15" fill="#222" role="img">',
-        f"<title>A server and {len(sites)} sites: {down:,} bytes down and {up:,} bytes up in a round</title>",
-        f'<rect width="{WIDE}" height="{HIGH}" fill="#fff"/>',
-        box(230, 8, 300, 62, HERE), text(380, 34, "the server", bold=True),
-        text(380, 57, "sees every upload, and no sample"),
-        *(line for place, site in enumerate(sites[:SHOWN]) for line in drawn(place, site, down, up)),
-        text(380, 322, more), "</svg>",
+        STYLE, box(WIDE / 2 - 130, 4, 260, 56, HERE), text(WIDE / 2, 27, "the server", bold=True),
+        text(WIDE / 2, 48, "sees every upload, and no sample"),
+        *(part for place, site in enumerate(sites[:SHOWN]) for part in drawn(place, site, down, up)),
+        text(WIDE / 2, HIGH + 18, more),
     ]  # fmt: skip
-    return "".join(parts)
+    held = "; ".join(f"{site.name} keeps {site.size:,} samples" for site in sites)
+    alt = f"{title}. A server and {len(sites)} sites: {down:,} bytes down and {up:,} bytes up a round and site. {held}."
+    return Picture(title, alt, WIDE, HIGH + (26 if more else 0), "".join(parts))
 
 
 def drawn(place: int, site: Drawn, down: int, up: int) -> list[str]:
     """One site's box, its samples, and its two ways."""
-    left = 20 + place * (WIDE - BOX - 40)
-    middle, at, side = left + BOX // 2, 300 + 160 * place, 2 * place - 1
-    beside, anchor = (at + middle) / 2 + side * 26, "start" if place else "end"
+    left = 2 + place * (WIDE - BOX - 4)
+    middle, side = left + BOX / 2, 2 * place - 1
+    at, beside, anchor = WIDE / 2 + 70 * side, middle + 12 * side, "start" if place else "end"
     return [
-        *way((at - 12, 70), (middle - 12, 178), HERE, 0.0), *way((middle + 12, 178), (at + 12, 70), THERE, 1.5),
-        text(beside, 118, f"down: the model, {down / 1000:.0f} kB", HERE, anchor),
-        text(beside, 140, f"up: noised, {up / 1000:.0f} kB", THERE, anchor),
-        box(left, 180, BOX, 124, LIMIT), text(middle, 202, site.name, bold=True),
-        *(pixels(left + 33 + 78 * i, 210, sample) for i, sample in enumerate(site.samples[:4])),
-        text(middle, 271, f"{site.size} samples, the secret of the noise"),
-        text(middle, 292, "and the ledger of ε stay here"),
+        way(at - 9, TOP, middle - 9, FLOOR, HERE, 0.0), way(middle + 9, FLOOR, at + 9, TOP, THERE, 1.5),
+        text(beside, 100, f"down: {down / 1000:.0f} kB", HERE, anchor),
+        text(beside, 122, f"up: {up / 1000:.0f} kB", THERE, anchor),
+        box(left, FLOOR + 2, BOX, 138, LIMIT), text(middle, FLOOR + 22, site.name, bold=True),
+        *(tag("image", href=png(sample), x=left + 12 + 66 * i, y=FLOOR + 30, width=SIDE, height=SIDE)
+          for i, sample in enumerate(site.samples[:DIGITS])),
+        text(middle, FLOOR + 106, f"{site.size:,} samples, the ledger of ε"),
+        text(middle, FLOOR + 127, "and the noise's secret stay"),
     ]  # fmt: skip
 
 
-def way(start: tuple[int, int], end: tuple[int, int], colour: str, late: float) -> list[str]:
-    """A line with a dot that runs along it for a minute, every three seconds, the first time after `late`."""
-    line = f"M{start[0]} {start[1]} L{end[0]} {end[1]}"
-    return [
-        f'<path d="{line}" stroke="{colour}" stroke-width="2.5" fill="none"/>',
-        f'<circle cx="{start[0]}" cy="{start[1]}" r="6" fill="{colour}"><animate attributeName="cx" dur="3s" '
-        f'begin="{late}s" repeatCount="20" values="{start[0]};{end[0]}"/><animate attributeName="cy" dur="3s" '
-        f'begin="{late}s" repeatCount="20" values="{start[1]};{end[1]}"/></circle>',
-    ]
+def way(x1: float, y1: float, x2: float, y2: float, colour: str, late: float) -> str:
+    """A line with a dot that runs along it every three seconds, the first time after `late`."""
+    moves = f"--x:{x2 - x1:.0f}px;--y:{y2 - y1:.0f}px;animation-delay:{late:g}s"
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=colour, stroke_width=2.5) + tag(
+        "circle", cx=x1, cy=y1, r=6, fill=colour, class_="site-message moves", style=moves
+    )
 
 
-def box(x: int, y: int, w: int, h: int, colour: str) -> str:
+def box(x: float, y: float, w: float, h: float, colour: str) -> str:
     """A rectangle with a coloured edge."""
-    return f'<rect x="{x}" y="{y}" width="{w}" height="{h}" rx="8" fill="#fff" stroke="{colour}" stroke-width="3"/>'
+    return tag("rect", x=x, y=y, width=w, height=h, rx=8, fill="#fff", stroke=colour, stroke_width=3)
 
 
 def text(x: float, y: float, said: str, colour: str = "#222", anchor: str = "middle", bold: bool = False) -> str:
     """A line of text."""
-    weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x:.0f}" y="{y:.0f}" fill="{colour}" text-anchor="{anchor}"{weight}>{html.escape(said)}</text>'
-
-
-def pixels(x: int, y: int, sample: np.ndarray) -> str:
-    """A small grey picture, its rows as runs of one shade."""
-    cells = []
-    for row, line in enumerate(np.clip(sample, 0, 1)):
-        for column, value in enumerate(line):
-            if value > 0.04:
-                shade = 255 - round(255 * float(value))
-                corner = f"M{x + DOT * column} {y + DOT * row}h{DOT}v{DOT}h-{DOT}z"
-                cells.append(f'<path d="{corner}" fill="#{3 * f"{shade:02x}"}"/>')
-    return "".join(cells)
+    look = {"fill": colour, "text_anchor": anchor, "font_weight": "bold" if bold else "normal"}
+    return tag("text", html.escape(said), x=x, y=y, **look)

@@ -1,6 +1,7 @@
 """The panel of lesson 09: ε, rank and the number of sites; the same run over sites and in one process, live.
 
-What travels follows from the sliders at once; Run trains. Every run has sites of its own in a folder that goes with it.
+What travels, and the noise on it, follow from the sliders at once; Run trains. Every run has sites of its own in a
+folder that goes with it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +17,11 @@ import ipywidgets as W
 import plotly.graph_objects as go
 
 from lalora_kit.figures.sites.across import AcrossView, across_data, across_figure, across_title
+from lalora_kit.lessons.lesson import outlook
 from lalora_kit.lessons.sites.across import NAMES, Near, Pair, opened, side_by_side, terms_of
 from lalora_kit.lessons.sites.travel import weighed
 from lalora_kit.methods import Method
+from lalora_kit.panels.lesson.moves import times, went
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values
@@ -76,6 +80,7 @@ class AcrossPanel(LivePanel):
 
     def __init__(self, training: AcrossTraining, *, mode: str = "auto") -> None:
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients")}
+        self.said, self.last = "", start
         super().__init__(training, start, mode=mode)
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
@@ -85,6 +90,27 @@ class AcrossPanel(LivePanel):
         epsilon.options = [(name, value) for name, value in epsilon.options if value < float("inf")]  # type: ignore[attr-defined]
         sites = W.IntSlider(value=self.start["clients"], min=1, max=len(NAMES), description="sites", layout=slim())
         return {**controls, "clients": sites}
+
+    def moved(self) -> None:
+        """Hand the values on, and say what the move did to an upload's length and to its noise."""
+        (sent, noise), (now, louder) = self.cost(self.last), self.cost(self.values)
+        if move := went(self.last, self.values).replace("clients", "sites"):
+            self.said = f"{move}: an upload is {times(sent, now)}, its σ {times(noise, louder)}."
+        self.last = self.values
+        super().moved()
+
+    def reset(self) -> None:
+        """As a training's; what a move did is past."""
+        super().reset()
+        self.said = ""
+        self.update()
+
+    def cost(self, values: Values) -> tuple[int, float]:
+        """Bytes of an upload, and the safe σ of its noise, which is found at once."""
+        training, at = self.training, replace(self.training.settings, **values)
+        weight = weighed(training.task, training.method, at)
+        sigma = outlook(training.task, training.method, at, tight=False).noise_multiplier
+        return sum(size for kind, size in weight.items() if not kind.startswith("down")), sigma
 
     def actions(self) -> dict[str, tuple[Callable[[], object], str]]:
         """As a training's, but that there is no seed."""
@@ -98,7 +124,7 @@ class AcrossPanel(LivePanel):
         """The training's state; it has the values already."""
         training, now = self.training, self.view()
         return Shown(
-            traces=across_data(now), title=across_title(now), status=training.status,
+            traces=across_data(now), title=across_title(now), status=f"{training.status} {self.said}".strip(),
             facts=[*self.facts(now), *training.facts()], notes=[ONE, training.caution], error=training.error,
         )  # fmt: skip
 
@@ -117,6 +143,6 @@ class AcrossPanel(LivePanel):
             sites=[pair.sites for pair in pairs], simulator=[pair.simulator for pair in pairs], rounds=at.rounds,
             apart=max((pair.apart() for pair in pairs), default=None),
             clients=len(pairs[0].sites.epsilons) if pairs else at.clients,
-            travels=weighed(training.task, training.method, at),
+            travels=weighed(training.task, training.method, at), sigma=training.outlook.noise_multiplier,
             stays=sum(value.nbytes for value in training.task.train.inputs.values()) // at.clients,
         )  # fmt: skip

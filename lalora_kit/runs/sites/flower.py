@@ -37,8 +37,11 @@ class OverFlower:
     def hello(self, terms: Terms, wait: bool) -> Mapping[str, Facts]:
         """Until all sites have agreed; without `wait`, of those that answer within a while."""
         until = time.monotonic() + (float("inf") if wait else 5 * LOOK)
-        missing = set(terms.sites)
-        while missing - self.facts.keys() and time.monotonic() < until:
+        told = list[str]()
+        while (missing := [name for name in terms.sites if name not in self.facts]) and time.monotonic() < until:
+            if missing != told:
+                told = missing
+                self.told(f"waiting for {', '.join(missing)}")
             self.look(terms)
             time.sleep(PAUSE)
         return {name: facts for name, facts in self.facts.items() if name in terms.sites}
@@ -50,6 +53,7 @@ class OverFlower:
             self.looked = now
             there = set(self.grid.get_node_ids())
             self.node = {name: node for name, node in self.node.items() if node in there}
+            self.greeted = {node: at for node, at in self.greeted.items() if node in there}  # who is back is new
             for node in there - set(self.node.values()):
                 if now - self.greeted.get(node, -99.0) > 30 * LOOK:
                     self.greeted[node] = now

@@ -24,9 +24,11 @@ import torch
 
 from lalora_kit.base.checks import require
 from lalora_kit.base.files import dumps, read_object, write_atomically
+from lalora_kit.runs.checkpoint import locked
 from lalora_kit.runs.sites.door import let_in
 from lalora_kit.runs.sites.places import Limit
 from lalora_kit.runs.sites.site import Site, Told
+from lalora_kit.runs.sites.terms import REMEDY as SENT
 from lalora_kit.runs.sites.terms import Terms
 from lalora_kit.tasks import Task
 from lalora_kit.tasks.own.sources import PATHS, load_source, placed
@@ -138,9 +140,26 @@ def read_setup(directory: Path) -> Setup:
 
 
 def only(directory: Path, file: Path) -> Terms:
-    """Let the site answer the terms of a file alone, and say which they are."""
-    terms, setup = Terms.read(file.read_text("utf-8")), read_setup(directory)
-    write_atomically(directory / ABOUT, dumps(asdict(dataclasses.replace(setup, terms=terms.name))), mode=0o600)
+    """Let the site answer the terms of a file alone, and say which they are.
+
+    Raises:
+        ValueError: if these are no terms, the site is none of theirs, or another process runs it.
+    """
+    setup = read_setup(directory)
+    try:
+        terms = Terms.read(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the terms cannot be read from {file}: {error}; {SENT}") from error
+    if setup.name not in terms.sites:
+        raise ValueError(
+            f"site {setup.name} is none of the terms' sites ({', '.join(terms.sites):.200}); make the site under a "
+            "name of theirs, or have the server's administrator name it"
+        )
+    lock = locked(directory)
+    try:
+        write_atomically(directory / ABOUT, dumps(asdict(dataclasses.replace(setup, terms=terms.name))), mode=0o600)
+    finally:
+        lock.release()
     return terms
 
 

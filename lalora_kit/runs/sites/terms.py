@@ -113,7 +113,8 @@ class Terms:
             raise ValueError(f"terms of {len(text)} letters are longer than {MOST_TERMS}; {REMEDY}")
         values = parse_object(text, "the terms", REMEDY)
         if values.keys() != FIELDS:
-            raise ValueError(f"the terms' names differ from this kit's: {sorted(values.keys() ^ FIELDS)}; {REMEDY}")
+            differ = sorted(values.keys() ^ FIELDS)
+            raise ValueError(f"these are no terms of this kit's: names differ, {differ}; {REMEDY}")
         method, sites, about = to_travel(values["method"]), values["sites"], values["about"]
         if not isinstance(sites, list) or not is_names(about):
             raise ValueError(f"the terms' sites or facts are not what this kit writes there; {REMEDY}")
