@@ -39,8 +39,9 @@ def links() -> str:
     )
     binder = f"https://mybinder.org/v2/gh/{owner_and_name}/main?urlpath=lab/tree/notebooks/{NOTEBOOKS[0].name}"
     return (
-        f"- **Binder** (CPU, 2 GB; a launch may fail or take minutes): [open JupyterLab in the browser]({binder})\n"
-        f"- **Colab** (GPU sessions; the first cell installs the kit): {colab}\n"
+        "- **Binder** (not tried by us; CPU, 2 GB; a launch may fail or take minutes): "
+        f"[open JupyterLab in the browser]({binder})\n"
+        f"- **Colab** (not tried by us; GPU sessions; the first cell installs the kit): {colab}\n"
         f"- **your machine**: `python -m pip install git+{address()}`, then `lalora notebooks DIR` copies them out"
     )
 

@@ -21,7 +21,7 @@ def sentence(baseline: str, accuracy: float, against: Against, basis: str, where
     basis: what the judgement rests on. where: follows the baseline's name, such as `at ε=3`.
 
     >>> print(sentence("linear", 0.9, {"la-lora": (0.5, BEHIND), "dp-lora": (0.89, LEVEL)}, "5 seeds"))
-    linear (90.0%) is ahead of la-lora (50.0%) and level with dp-lora (89.0%): here no adapter pays; 5 seeds
+    linear (90.0%) is ahead of la-lora (50.0%) and level with dp-lora (89.0%): here no adapter is shown to pay; 5 seeds
     >>> print(sentence("linear", 0.4, {"la-lora": (0.5, AHEAD)}, "5 seeds", "at ε=3"))
     linear at ε=3 (40.0%) is behind la-lora (50.0%): here the adapter pays; 5 seeds
     """
@@ -32,13 +32,17 @@ def sentence(baseline: str, accuracy: float, against: Against, basis: str, where
 
 
 def payoff(against: Against) -> str:
-    """Which adapters are worth it: an adapter that is not ahead of what has none is not."""
+    """Which adapters are worth it: one that is behind what has none is not, of one that is level it is not shown."""
     losing = [method for method, (_, place) in against.items() if place != AHEAD]
+    shown = "" if all(against[method][1] == BEHIND for method in losing) else "shown to "  # level is no proof
     if 0 < len(losing) < len(against):
-        return f"{', '.join(losing)} {'does' if len(losing) == 1 else 'do'} not pay"
-    if len(against) == 1:
-        return "the adapter does not pay" if losing else "the adapter pays"
-    return "no adapter pays" if losing else "every adapter pays"
+        does, are = ("does", "is") if len(losing) == 1 else ("do", "are")
+        return f"{', '.join(losing)} {are if shown else does} not {shown}pay"
+    if len(against) == 1 and losing:
+        return f"the adapter {'is' if shown else 'does'} not {shown}pay"
+    if losing:
+        return f"no adapter {'is shown to pay' if shown else 'pays'}"
+    return f"{'the' if len(against) == 1 else 'every'} adapter pays"
 
 
 WORDS = {BEHIND: "ahead of", LEVEL: "level with", AHEAD: "behind"}  # of the baseline, by where the adapter stands

@@ -213,7 +213,8 @@ def exact_claims(local_steps: int = DEFAULTS.local_steps) -> list[Exact]:
             f"energy {apart:.3g}, not 0", apart == 0,
         ),
         Exact(
-            "cross-less", f"a round of {local_steps} alternating steps has 4 times less of it than one of both", source,
+            "cross-less",
+            f"{local_steps} alternating steps have 4 times less of it than {local_steps} steps on both factors", source,
             f"{ratio:.4g} times less", math.isclose(ratio, 4),
         ),
     ]  # fmt: skip
