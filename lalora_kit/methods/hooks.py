@@ -24,6 +24,7 @@ Between = Callable[[Adapter, Sequence[int], int, int], None]
 Exchanges = Callable[[int], frozenset[int]]
 Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator], Adapter]
 Sends = Callable[[Adapter, frozenset[str]], int]
+Reads = Callable[[Mapping[Key, Tensor]], Mapping[Key, Tensor]]
 
 
 def as_drawn(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
@@ -55,6 +56,11 @@ def as_they_are(
 def all_that_trained(adapter: Adapter, trained: frozenset[str]) -> int:
     """The factors that trained, and the head."""
     return adapter.size(trained)
+
+
+def as_they_stand(tensors: Mapping[Key, Tensor]) -> Mapping[Key, Tensor]:
+    """Layers compute with the tensors that train."""
+    return tensors
 
 
 def pooled(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
@@ -154,5 +160,7 @@ HOOKS: dict[str, object] = {
     "chart": None,
     "perturbs": as_they_are,
     "sends": all_that_trained,
+    "stays": (),
+    "reads": as_they_stand,
     "optimizers": ("sgd", "adamw"),
 }
