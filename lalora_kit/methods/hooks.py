@@ -25,6 +25,7 @@ Exchanges = Callable[[int], frozenset[int]]
 Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator], Adapter]
 Sends = Callable[[Adapter, frozenset[str]], int]
 Reads = Callable[[Mapping[Key, Tensor]], Mapping[Key, Tensor]]
+Crosses = Callable[[Adapter, Adapter], Adapter]
 
 
 def as_drawn(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
@@ -61,6 +62,11 @@ def all_that_trained(adapter: Adapter, trained: frozenset[str]) -> int:
 def as_they_stand(tensors: Mapping[Key, Tensor]) -> Mapping[Key, Tensor]:
     """Layers compute with the tensors that train."""
     return tensors
+
+
+def begun_anew(fresh: Adapter, before: Adapter) -> Adapter:
+    """A task keeps nothing of the one before."""
+    return fresh
 
 
 def pooled(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
@@ -162,5 +168,6 @@ HOOKS: dict[str, object] = {
     "sends": all_that_trained,
     "stays": (),
     "reads": as_they_stand,
+    "crosses": begun_anew,
     "optimizers": ("sgd", "adamw"),
 }

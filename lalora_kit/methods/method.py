@@ -22,6 +22,7 @@ from lalora_kit.methods.hooks import (
     Begins,
     Between,
     ChartOf,
+    Crosses,
     Exchanges,
     Opens,
     Perturbs,
@@ -33,6 +34,7 @@ from lalora_kit.methods.hooks import (
     as_sent,
     as_they_are,
     as_they_stand,
+    begun_anew,
     only_at_the_end,
 )  # fmt: skip
 from lalora_kit.tasks import Task
@@ -74,7 +76,8 @@ class Method:
         stays: kinds of tensors ("B", "head") that stay with each client, and that no server ever has.
         reads: `(tensors by key) -> same`: the "A", "B", "head" and "W" that layers compute with, made of what trains.
             Differentiable; in training each own tensor has a leading axis of samples. Beside the factors and the head
-            a client may train tensors of the kind "own", which `begins` adds.
+            a client may train tensors of the kind "extra", which `begins` adds.
+        crosses: `(first adapter of a task, last one of the task before) -> first adapter`; see `wrappers.after`.
         optimizers: those that it can be run with.
         about: what it does, in words; no part of what it is.
         source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
@@ -95,6 +98,7 @@ class Method:
     sends: Sends = all_that_trained
     stays: tuple[str, ...] = ()
     reads: Reads = as_they_stand
+    crosses: Crosses = begun_anew
     optimizers: tuple[str, ...] = ("sgd", "adamw")
     about: About = field(default=About(), compare=False, repr=False)
     source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)

@@ -31,6 +31,11 @@ def homes(adapter: Adapter) -> dict[Key, Tensor]:
     return {(kind.removeprefix(HOME), name): adapter.tensors[kind, name] for kind, name in at_home}
 
 
+def without_homes(adapter: Adapter) -> Adapter:
+    """The server's part."""
+    return Adapter({key: value for key, value in adapter.tensors.items() if not key[0].startswith(HOME)}, adapter.scale)
+
+
 def with_homes(start: Adapter, method: Method, clients: int) -> Adapter:
     """The first adapter, with a copy at each client's of what stays there; as it is where nothing stays."""
     staying = {key: value for key, value in stack(start, clients).own().items() if key[0] in method.stays}
@@ -54,7 +59,7 @@ def averaged(
     kept = homes(server)
     if not kept:
         return method.aggregate(server, adapters, weights, trained)
-    away = Adapter({key: value for key, value in server.tensors.items() if not key[0].startswith(HOME)}, server.scale)
+    away = without_homes(server)
     sent = [away.with_tensors({k: v for k, v in adapter.own().items() if k not in kept}) for adapter in adapters]
     mean = method.aggregate(away, sent, weights, trained)
     for key, before in kept.items():
@@ -66,10 +71,10 @@ def averaged(
 
 def models(method: Method, adapter: Adapter) -> dict[str, Adapter]:
     """The models that a method makes, as its layers read them, by folder: "" for one, `client-0`, ... for several."""
-    kept = homes(adapter)
-    ranks = range(len(next(iter(kept.values()), ())))
-    own = {f"client-{c}": adapter.with_tensors({key: value[c] for key, value in kept.items()}) for c in ranks}
-    return {name: Adapter(method.reads(one.tensors), one.scale) for name, one in (own or {"": adapter}).items()}
+    kept, bare = homes(adapter), without_homes(adapter)
+    count = len(next(iter(kept.values()), ()))
+    own = {f"client-{c}": bare.with_tensors({key: value[c] for key, value in kept.items()}) for c in range(count)}
+    return {name: Adapter(method.reads(one.tensors), one.scale) for name, one in (own or {"": bare}).items()}
 
 
 def the_model(method: Method, adapter: Adapter) -> Adapter:
