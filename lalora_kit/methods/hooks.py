@@ -26,6 +26,7 @@ Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator],
 Sends = Callable[[Adapter, frozenset[str]], int]
 Reads = Callable[[Mapping[Key, Tensor]], Mapping[Key, Tensor]]
 Crosses = Callable[[Adapter, Adapter], Adapter]
+Traffic = Callable[[Adapter, int], tuple[float, float]]
 
 
 def as_drawn(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
@@ -67,6 +68,12 @@ def as_they_stand(tensors: Mapping[Key, Tensor]) -> Mapping[Key, Tensor]:
 def begun_anew(fresh: Adapter, before: Adapter) -> Adapter:
     """A task keeps nothing of the one before."""
     return fresh
+
+
+def counted(adapter: Adapter, numbers: Callable[[int, int, int], float]) -> float:
+    """`numbers(m, n, r)` summed over the layers of an adapter as it is drawn, and the head's."""
+    B = adapter.of("B")
+    return adapter.size(()) + sum(numbers(len(B[name]), A.shape[1], len(A)) for name, A in adapter.of("A").items())
 
 
 def pooled(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:

@@ -28,6 +28,7 @@ from lalora_kit.methods.hooks import (
     Perturbs,
     Reads,
     Sends,
+    Traffic,
     all_that_trained,
     as_drawn,
     as_it_is,
@@ -79,6 +80,8 @@ class Method:
             a client may train tensors of the kind "extra", which `begins` adds.
         crosses: `(first adapter of a task, last one of the task before) -> first adapter`; see `wrappers.after`.
         optimizers: those that it can be run with.
+        traffic: `(adapter as drawn, clients) -> (up, down)`, numbers that a client sends and receives a round, their
+            mean; None: up as `sends` says, and as many down. No part of what it is.
         about: what it does, in words; no part of what it is.
         source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
     """
@@ -100,6 +103,7 @@ class Method:
     reads: Reads = as_they_stand
     crosses: Crosses = begun_anew
     optimizers: tuple[str, ...] = ("sgd", "adamw")
+    traffic: Traffic | None = field(default=None, compare=False, repr=False)
     about: About = field(default=About(), compare=False, repr=False)
     source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -13,8 +13,8 @@
   the runs that choose, then those that are reported. So a file that is cut short is whole as far as it goes.
 - *Rule.* Two differences a method and ε, paired by seed, in points of accuracy: to LA-LoRA, and to the baseline that is
   strongest on the seeds that choose. All of all ε are one family, counted before a run is made, so that their intervals
-  hold together at 95 % (`effects`). Ahead or behind is what has its whole interval on that side; else it is level: these
-  seeds cannot tell. Of methods that are level none is ranked.
+  hold together at 95 % (`effects`). Ahead or behind is what has its whole interval on that side; else it is level:
+  these seeds cannot tell. Of methods that are level none is ranked.
 - *Numbers.* What a client sends and receives a round, the head's among them, stands beside every accuracy (`traffic`).
   Where each client has a model of its own (FedSA), accuracy is the mean of theirs on the one test set.
 
