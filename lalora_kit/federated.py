@@ -16,7 +16,7 @@ from typing import Protocol
 
 from lalora_kit.base.threads import torch_threads
 from lalora_kit.base.transfer import to_host
-from lalora_kit.engine.adapters import Adapter, stack, unstack
+from lalora_kit.engine.adapters import Adapter, unstack
 from lalora_kit.engine.limits import check_still_finite
 from lalora_kit.engine.memory import free_bytes
 from lalora_kit.engine.persample import Engine
@@ -24,6 +24,7 @@ from lalora_kit.local import Observer, Step, Uploads, drawn, private_step, told,
 from lalora_kit.methods import Method
 from lalora_kit.methods.gap import aggregation_gap
 from lalora_kit.methods.optimisers import Optimisers
+from lalora_kit.methods.personal import averaged, judged, stacked_at_home
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import BudgetExceeded, Ledger, composed_epsilon, merged
 from lalora_kit.privacy.soundcheck import check_mode
@@ -76,8 +77,9 @@ def planned_rounds(
 ) -> Iterator[Round]:
     """The rounds of a plan that was just made of these very values, and of this ledger as it is now."""
     engine = Engine(
-        task, settings.scale, device=settings.device, precision=settings.precision, max_samples=plan.max_samples
-    )
+        task, settings.scale, device=settings.device, precision=settings.precision, max_samples=plan.max_samples,
+        reads=method.hooked().get("reads"),  # type: ignore[arg-type]
+    )  # fmt: skip
     return rounds(Run(task, method, settings, plan, engine, ledger, observe))
 
 
@@ -119,7 +121,7 @@ class Side:
         """Line 2 of the algorithm in lesson 04: all participants' local steps; their adapters, and for `told`."""
         plan, method, settings = self.run.plan, self.run.method, self.run.settings
         clients, steps = plan.schedule[t - 1], steps or range(1, settings.local_steps + 1)
-        local = stack(server, len(clients))
+        local = stacked_at_home(server, clients)
         optimisers = Optimisers(local, settings, t)
         done = []
         draws = [drawn(plan, self.feed, t, k) for k in steps]
@@ -154,7 +156,7 @@ def one_round(run: Run, sites: Sites, server: Adapter, t: int) -> tuple[Adapter,
     for steps in method.segments(run.settings.local_steps):
         sent, trained = sites.uploads(server, t, steps), method.factors(t, steps)
         weights, numbers = run.plan.weights(sent.clients), numbers + method.sends(server, trained)
-        server = method.aggregate(server, sent.adapters, weights, trained)
+        server = averaged(method, server, sent.clients, sent.adapters, weights, trained)
         check_still_finite(server, t)
         exchanges.append((sent, len(steps)))
     gap = aggregation_gap(sent.adapters, weights)
@@ -182,18 +184,18 @@ def charge(run: Run, t: int) -> None:
 
 
 def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, numbers: int, started: float) -> Round:
-    """The record of round t: evaluates the averaged model where it is due, and asks the ledger what is spent."""
+    """The record of round t: evaluates what the method makes where it is due, and asks the ledger what is spent."""
     settings, plan = run.settings, run.plan
     due = t % settings.evaluate_every == 0 or t == settings.rounds
-    accuracy, loss = run.engine.evaluate(server, run.task.test) if due else (math.nan, math.nan)
+    judge = judged(run.method, run.engine, server, run.task.test) if due else (math.nan, math.nan, ())
     spent = tuple(
         run.ledger.epsilon(settings.delta, client, plan.run, plan.shard) for client in range(settings.clients)
     )
     adapter = server.with_tensors(dict(zip(server.tensors, to_host([*server.tensors.values()]), strict=True)))
     return Round(
         round=t,
-        accuracy=accuracy,
-        loss=loss,
+        accuracy=judge[0],
+        loss=judge[1],
         epsilon=max(spent),
         epsilons=spent,
         noise_multiplier=max(plan.sigmas),
@@ -202,6 +204,7 @@ def record(run: Run, t: int, server: Adapter, sent: Uploads, gap: float, numbers
         update_norms=sent.norms,
         aggregation_gap=gap,
         upload=numbers,
+        personal=judge[2],
         seconds=time.perf_counter() - started,
         adapter=adapter,
         state=plan.state(t, adapter),

@@ -70,7 +70,8 @@ def private_step(
     sums = torch.zeros(len(clients), width, dtype=torch.float64, device=engine.device)
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
     one = local.map(lambda value: value[0])
-    if chart is None and copies_cost(one) and not len(there.units):  # persons are added up sample by sample
+    plain = chart is None and engine.reads is dict and not len(there.units)  # persons are added up sample by sample
+    if plain and copies_cost(one):
         parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:
         chunks = engine.gradients(*given, *data.widths)

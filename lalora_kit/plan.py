@@ -20,16 +20,10 @@ from lalora_kit.engine.adapters import Adapter, create
 from lalora_kit.engine.limits import check_fits, check_rank, check_steps
 from lalora_kit.engine.memory import chunk_for
 from lalora_kit.methods import Method
+from lalora_kit.methods.personal import with_homes
 from lalora_kit.privacy import Ledger, Release, Streams
 from lalora_kit.privacy.calibration import calibrate, draw_schedule, sampling_rates
-from lalora_kit.privacy.identity import (
-    computed_by,
-    identity_of,
-    machine_of,
-    moved,
-    moves_of,
-    randomness,
-)
+from lalora_kit.privacy.identity import computed_by, identity_of, machine_of, moved, moves_of, randomness
 from lalora_kit.privacy.mechanism import generator_of
 from lalora_kit.privacy.soundcheck import check_sound
 from lalora_kit.records import RunState
@@ -158,6 +152,7 @@ def planned(task: Task, method: Method, settings: Settings, ledger: Ledger, stat
     start = method.begins(start, task.backbone, first)
     if task.statistics is not None:
         start = start.with_head(task.statistics.begun(start.of("head")))
+    start = with_homes(start, method, settings.clients)
     sent = method.opens(start, 1, first)  # what a round begins with may be larger
     chunk = chosen_chunk(task, settings, sent, [rate * len(s) for rate, s in zip(rates, shards, strict=True)], state)
     done = 0 if state is None else state.round

@@ -59,7 +59,7 @@ class Round:
     Attributes:
         round: counted from 1.
         accuracy, loss: of the averaged model on the public test set; loss is cross-entropy in nats. Both are NaN
-            after a round that was not evaluated.
+            after a round that was not evaluated. Where each client has a model of its own, their means.
         epsilon: spent so far by the worst-off client, over every run in the ledger, at the settings' δ.
         epsilons: the same, a value a client.
         noise_multiplier: σ, the largest over clients; `noise_multipliers` has one a client.
@@ -72,6 +72,7 @@ class Round:
         adapter: the averaged adapter, detached, on the CPU.
         state: what `federated_rounds(..., state=...)` takes to go on.
         caution: "" or why this ε is no guarantee.
+        personal: accuracy of each client's own model, where there are such; empty, and not written, elsewhere.
         teaching: not private; None unless `Settings(teaching=True)`.
     """
 
@@ -90,6 +91,7 @@ class Round:
     adapter: Adapter = field(repr=False)
     state: RunState = field(repr=False)
     caution: str = ""
+    personal: tuple[float, ...] = ()
     teaching: Teaching | None = None
 
     @property
@@ -99,7 +101,8 @@ class Round:
 
     def to_json(self) -> dict[str, Any]:
         """What is written to disk: no adapter, no state, nothing that is not private; not-finite becomes null."""
-        return finite_or_null({name: getattr(self, name) for name in WRITTEN})
+        own = {"personal": self.personal} if self.personal else {}
+        return finite_or_null({name: getattr(self, name) for name in WRITTEN} | own)
 
 
 #: What a record on disk holds, and whether each may be null (for infinity or NaN).

@@ -192,7 +192,7 @@ def attack(method: Method, settings: Settings, held: np.ndarray, rounds: Rounds)
     ordinary = ordinary_task(settings.clients, Streams.from_seed(settings.seed).generator("audit data"))
     plan = make_plan(ordinary, method, settings, Ledger())  # who holds which row does not depend on what is in it
     task = with_canaries(ordinary, plan.shards, held)
-    ledger, server = Ledger(), Server(method, plan, Engine(task, settings.scale))
+    ledger, server = Ledger(), Server(method, plan, Engine(task, settings.scale, reads=method.reads))
     for r in rounds(task, method, settings, ledger=ledger, observe=server.observe):
         server.broadcast(r.adapter, r.round + 1)
     if not len(ledger) or not server.heard:

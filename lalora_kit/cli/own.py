@@ -101,6 +101,7 @@ def report(
 ) -> None:
     """Tell a run's accuracy for each site and each class; baselines train on the private data too, and cost ε."""
     from lalora_kit.lessons import intruders
+    from lalora_kit.methods.personal import the_model
     from lalora_kit.runs import results, yardsticks
     from lalora_kit.runs.spent import open_account
 
@@ -108,7 +109,7 @@ def report(
     found = results.results(run)
     if not as_json:
         tables.results(found)
-        typer.echo(intruders.told(run.task, run.saved.state.adapter))
+        typer.echo(intruders.told(run.task, the_model(run.saved.method, run.saved.state.adapter)))
     if not baselines:
         if as_json:
             typer.echo(json.dumps(found.to_json()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,7 +109,13 @@ def claims(
 
 @app.command()
 def compare(
-    methods: Annotated[list[str], typer.Argument(help="Names, or file.py:NAME of your own; the first against each.")],
+    methods: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names, or file.py:NAME of your own; the first against each.", show_default=False),
+    ] = None,
+    gallery: Annotated[
+        bool, typer.Option("--gallery", help="All methods and baselines, by the trial's design.")
+    ] = False,
     epsilon: Annotated[list[float] | None, typer.Option(help="One or more. Default: 3.", show_default=False)] = None,
     task: TaskName = DEFAULT_TASK,
     seeds: Count = None,
@@ -119,6 +125,11 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare methods by the grid, controls, intervals and rule of the claims; `file.py:NAME` is code and is run."""
+    if gallery:
+        fixed = {"METHODS": methods, "--epsilon": epsilon, "--seeds": seeds, "--rates": rates}
+        on_trial(task, out or folder("gallery", task), workers, as_json, fixed)
+        return
+    methods = methods or []
     out, targets = out or folder("compare", task), epsilon or [3.0]
     told = f"{' with '.join(methods)} on {task} at ε={', '.join(f'{target:g}' for target in targets)}"
     count = f"{seeds} seeds" if seeds else "its own seeds"
@@ -136,6 +147,32 @@ def compare(
     compared = run_beside(out, runs, claims, design, workers=workers, command=command)
     finish(rows, [], write_tables(out, rows, [], design), design, as_json, compared)
     typer.echo(tuning_note(runs, design, choosing_runs(out, design)), err=as_json)
+
+
+def on_trial(task: str, out: Path, workers: int | None, as_json: bool, fixed: Mapping[str, object]) -> None:
+    """The gallery's trial, whose methods, ε, seeds and rates stand in its design."""
+    given = [name for name, value in fixed.items() if value]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} cannot be given with --gallery: what it runs was fixed before its first run; leave it "
+            "out, or name methods without --gallery"
+        )
+    begin(f"the gallery's trial on {task}: hours, {workers or usable_cores()} processes, kept in {out}")
+    with loading_torch():
+        from lalora_kit.records import SEED_KNOWN
+        from lalora_kit.trial.gallery.design import gallery_trial
+        from lalora_kit.trial.gallery.runs import count, facts, run_gallery
+        from lalora_kit.trial.gallery.table import TABLE, table, told, write
+
+    trial = gallery_trial(task)
+    path = run_gallery(out, trial, workers=workers)
+    found = write(path, trial)
+    if as_json:
+        typer.echo((out / TABLE).read_text("utf-8"))
+        return
+    for line in (table(found), *told(found)):
+        typer.echo(line)
+    typer.echo(f"{count(trial, facts(path)[1])} runs, {SEED_KNOWN}; kept in {path} and {out / TABLE}")
 
 
 def finish(

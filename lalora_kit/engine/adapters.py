@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-Key = tuple[str, str]  # ("A" | "B" | "head" | another kind, name of the layer or of the head's parameter)
-OWN = ("A", "B", "head")  # kinds of which each client has its own; any other is one for all, and never trains
+Key = tuple[str, str]  # ("A" | "B" | "head" | "extra" | another kind, name of the layer or of the head's parameter)
+OWN = ("A", "B", "head", "extra")  # kinds of which each client has its own; any other is one for all, and never trains
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -99,6 +99,7 @@ class Engine:
         precision: "fp32", or "bf16" for the frozen part under autocast; clipping stays in float32.
         max_samples: chunk size that bounds memory; results do not depend on it. None takes all at once.
         dtype: of the factors and the backbone; float64 is for tests of identities.
+        reads: a method's, for gradients; what is evaluated is a model that was read already.
 
     Raises:
         ValueError: if a target is no linear layer, the head holds a parameter that no rule covers, or the
@@ -114,11 +115,12 @@ class Engine:
         precision: str = "fp32",
         max_samples: int | None = None,
         dtype: torch.dtype = torch.float32,
+        reads: Callable[[Mapping[Key, Tensor]], Mapping[Key, Tensor]] | None = None,
     ) -> None:
         check_backbone(task)
         keep_freed_memory()
         self.device, self.precision, self.max_samples = torch.device(device), precision, max_samples
-        self.prepare = task.prepare
+        self.prepare, self.reads = task.prepare, reads or dict
         self.model = copy.deepcopy(task.backbone).to(self.device, dtype).eval().requires_grad_(False)
         self.lora = {name: LoraLinear(self.model.get_submodule(name), scale) for name in task.targets}  # type: ignore[arg-type]
         self.head = {name: OwnLinear() for name in linear_names(self.model.get_submodule(task.head))}
@@ -156,7 +158,7 @@ class Engine:
             leaves = [copies[key].requires_grad_() for key in active]
             batch = self.batch(inputs, part, longest)
             with torch.enable_grad():
-                scores = self.scores(copies, batch)
+                scores = self.scores(self.reads(copies), batch)
                 loss = F.cross_entropy(scores.to(leaves[0].dtype), labels[part], reduction="sum")
                 gradients = list(torch.autograd.grad(loss, leaves))
             yield mine, gradients  # outside the block: while suspended, the caller's gradient mode is its own

@@ -24,6 +24,9 @@ Between = Callable[[Adapter, Sequence[int], int, int], None]
 Exchanges = Callable[[int], frozenset[int]]
 Perturbs = Callable[[Adapter, Adapter, Settings, int, int, np.random.Generator], Adapter]
 Sends = Callable[[Adapter, frozenset[str]], int]
+Reads = Callable[[Mapping[Key, Tensor]], Mapping[Key, Tensor]]
+Crosses = Callable[[Adapter, Adapter], Adapter]
+Traffic = Callable[[Adapter, int], tuple[float, float]]
 
 
 def as_drawn(adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
@@ -55,6 +58,22 @@ def as_they_are(
 def all_that_trained(adapter: Adapter, trained: frozenset[str]) -> int:
     """The factors that trained, and the head."""
     return adapter.size(trained)
+
+
+def as_they_stand(tensors: Mapping[Key, Tensor]) -> Mapping[Key, Tensor]:
+    """Layers compute with the tensors that train."""
+    return tensors
+
+
+def begun_anew(fresh: Adapter, before: Adapter) -> Adapter:
+    """A task keeps nothing of the one before."""
+    return fresh
+
+
+def counted(adapter: Adapter, numbers: Callable[[int, int, int], float]) -> float:
+    """`numbers(m, n, r)` summed over the layers of an adapter as it is drawn, and the head's."""
+    B = adapter.of("B")
+    return adapter.size(()) + sum(numbers(len(B[name]), A.shape[1], len(A)) for name, A in adapter.of("A").items())
 
 
 def pooled(parts: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, float]:
@@ -154,5 +173,8 @@ HOOKS: dict[str, object] = {
     "chart": None,
     "perturbs": as_they_are,
     "sends": all_that_trained,
+    "stays": (),
+    "reads": as_they_stand,
+    "crosses": begun_anew,
     "optimizers": ("sgd", "adamw"),
 }

@@ -22,15 +22,20 @@ from lalora_kit.methods.hooks import (
     Begins,
     Between,
     ChartOf,
+    Crosses,
     Exchanges,
     Opens,
     Perturbs,
+    Reads,
     Sends,
+    Traffic,
     all_that_trained,
     as_drawn,
     as_it_is,
     as_sent,
     as_they_are,
+    as_they_stand,
+    begun_anew,
     only_at_the_end,
 )  # fmt: skip
 from lalora_kit.tasks import Task
@@ -69,7 +74,14 @@ class Method:
         chart: `(stack, active keys) -> Chart`, coordinates in which gradients are clipped and noised; None: their own.
         perturbs: `(stack, round's start, settings, round, step, generator) -> stack` that gradients are taken at.
         sends: `(adapter, trained) -> int`, numbers that a client uploads in an exchange.
+        stays: kinds of tensors ("B", "head") that stay with each client, and that no server ever has.
+        reads: `(tensors by key) -> same`: the "A", "B", "head" and "W" that layers compute with, made of what trains.
+            Differentiable; in training each own tensor has a leading axis of samples. Beside the factors and the head
+            a client may train tensors of the kind "extra", which `begins` adds.
+        crosses: `(first adapter of a task, last one of the task before) -> first adapter`; see `wrappers.after`.
         optimizers: those that it can be run with.
+        traffic: `(adapter as drawn, clients) -> (up, down)`, numbers that a client sends and receives a round, their
+            mean; None: up as `sends` says, and as many down. No part of what it is.
         about: what it does, in words; no part of what it is.
         source: for one that came from `file.py:NAME`, its file, name and sha256; else empty. No part of what it is.
     """
@@ -87,7 +99,11 @@ class Method:
     chart: ChartOf | None = None
     perturbs: Perturbs = as_they_are
     sends: Sends = all_that_trained
+    stays: tuple[str, ...] = ()
+    reads: Reads = as_they_stand
+    crosses: Crosses = begun_anew
     optimizers: tuple[str, ...] = ("sgd", "adamw")
+    traffic: Traffic | None = field(default=None, compare=False, repr=False)
     about: About = field(default=About(), compare=False, repr=False)
     source: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 

@@ -79,9 +79,10 @@ def run(file: Path, data: bytes, name: str) -> Method:
         raise ValueError(f"{file} holds no Method named {name!r}; it holds {', '.join(have) or 'none'}; name one")
     for step in (1, 2):
         trained = guarded(found.trains, file, 1, step)
-        if not isinstance(trained, Set) or not trained <= BOTH:
+        if not isinstance(trained, Set) or not trained <= {*BOTH, "extra"}:
             raise ValueError(
-                f"{file}: {name}.trains(1, {step}) gives {trained!r}; it must be a set of 'A' and 'B', or none"
+                f"{file}: {name}.trains(1, {step}) gives {trained!r}; it must be a set of 'A' and 'B', or none; "
+                "what a method trains beside them is 'extra'"
             )
     return replace(found, source={"file": str(file), "name": name, "sha256": content})
 

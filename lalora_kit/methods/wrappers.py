@@ -1,5 +1,7 @@
 """Wrappers: an option around any method, named NAME+option. `tangent` clips in W's tangent space, `flat` perturbs W.
 
+`after` is none of them: it takes a method over the boundary between two tasks.
+
 What a wrapper gives is a method like any other: a value, with a name, a schedule and hooks of its own.
 """
 
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 
 from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.methods.algebra import rows_apart, with_base
-from lalora_kit.methods.hooks import Begins, Chart, as_they_are
+from lalora_kit.methods.hooks import Begins, Chart, Crosses, as_they_are
 from lalora_kit.methods.method import Method
 from lalora_kit.settings import Settings
 
@@ -147,3 +149,27 @@ def wrapped(method: Method, options: Sequence[str]) -> Method:
             raise ValueError(f"{method.name}{PLUS}{option}: there is no option {option!r}; use {' or '.join(OPTIONS)}")
         method = OPTIONS[option](method)
     return method
+
+
+@dataclass(frozen=True, eq=False)
+class After:
+    """A `begins` that knows the adapter which the task before left."""
+
+    begins: Begins
+    crosses: Crosses
+    before: Adapter
+
+    def __call__(self, adapter: Adapter, backbone: nn.Module, generator: np.random.Generator) -> Adapter:
+        """The task's first adapter."""
+        return self.crosses(self.begins(adapter, backbone, generator), self.before)
+
+
+def after(method: Method, before: Adapter) -> Method:
+    """The method on its next task, from `before`, the last record's adapter of the task that it comes from.
+
+    Each task is a run of its own; what is kept, frozen or begun anew at the boundary is the method's `crosses`, which
+    by default keeps nothing. `before` was made of noised releases, so that carrying it over costs nothing. It is part
+    of what the run is: another one gives fresh noise. Tasks on the same people share a ledger and add up; on different
+    people each has its own. The method goes on in Python (`save_rounds(..., resume=True)`), for no file names it.
+    """
+    return replace(method, begins=After(method.begins, method.crosses, before))

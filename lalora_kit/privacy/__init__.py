@@ -5,12 +5,7 @@ Read `mechanism` first: it draws, clips each sample, adds noise. Then `budgets` 
 replay?), `soundcheck` (which tasks may train at all). Imports base, settings, tasks, engine, records, methods.
 """
 
-from lalora_kit.privacy.accounting import (
-    composed_epsilon,
-    merged,
-    noise_multiplier,
-    safe_noise_multiplier,
-)
+from lalora_kit.privacy.accounting import composed_epsilon, merged, noise_multiplier, safe_noise_multiplier
 from lalora_kit.privacy.ledger import BudgetExceeded, Ledger, Release
 from lalora_kit.privacy.mechanism import Streams, clipped_sum, gaussian, poisson_draw, summed_by_unit
 

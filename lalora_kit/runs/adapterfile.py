@@ -53,6 +53,9 @@ def load_adapter(directory: Path, task: Task) -> Adapter:
     path = directory / "adapter_model.safetensors"
     if not path.is_file():
         others = sorted(p.name for p in directory.glob("adapter_model*")) if directory.is_dir() else []
+        clients = sorted(p.parent.name for p in directory.glob("client-*/adapter_model.safetensors"))
+        if clients:
+            raise ValueError(f"{directory} holds an adapter a client; name one of them: {directory / clients[0]}")
         found = (
             f"; {others[0]} is not read, because other formats can carry code that runs when loaded" if others else ""
         )

@@ -6,7 +6,7 @@
     DIR/ledger.jsonl      every release ever made on these data in this directory; never rewritten
     DIR/rounds.jsonl      one record a round
     DIR/state/            the last two rounds' states (safetensors, checked by a hash)
-    DIR/adapter/          the averaged adapter in PEFT's format, and what ε it cost
+    DIR/adapter/          the averaged adapter in PEFT's format, or each client's own in client-N/, and what ε it cost
     DIR/runs/NAME/        earlier runs of this directory
     DIR/baselines/ID/     what a run was measured against, each with a ledger of its own that counts for DIR
 
@@ -30,6 +30,7 @@ from safetensors import SafetensorError
 from lalora_kit.base.files import append_line, dumps, sync, write_atomically
 from lalora_kit.federated import federated_rounds, planned_rounds
 from lalora_kit.methods import Method
+from lalora_kit.methods.personal import models
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy.ledger import guarantee
 from lalora_kit.records import Round
@@ -137,7 +138,8 @@ def is_written(account: Account, task: Task, saved: Saved) -> bool:
     path = account.directory / "adapter" / COST
     whole = path.is_file() and not (account.directory / "adapter.new").exists()
     told = whole and path.read_text("utf-8") == dumps(cost_of(account, task, saved))
-    return told and adapterfile.is_there(saved.state.adapter, path.parent, task)
+    found = models(saved.method, saved.state.adapter).items() if told else ()
+    return told and all(adapterfile.is_there(model, path.parent / name, task) for name, model in found)
 
 
 def forget_what_ended(directory: Path, saved: Saved) -> None:
@@ -174,8 +176,9 @@ def set_aside(directory: Path) -> None:
     """Move an earlier run's files, but not the ledger, to `runs/NAME`, and delete its and its baselines' secrets."""
     for place in (directory, *(directory / "runs").glob("*"), *(directory / "baselines").glob("*/*")):
         forget(place)
-    old = [directory / name for name in ("settings.json", "rounds.jsonl", "state", "adapter")]
-    if not any(path.exists() for path in old):
+    names = ("settings.json", "rounds.jsonl", "state", "adapter")
+    old = [path for name in names if (path := directory / name).exists()]
+    if not old:
         return
     place = directory / "runs"
     place.mkdir(exist_ok=True)
@@ -183,8 +186,7 @@ def set_aside(directory: Path) -> None:
     home = place / f"{max(taken, default=0) + 1:03d}"
     home.mkdir()
     for path in old:
-        if path.exists():
-            os.replace(path, home / path.name)
+        os.replace(path, home / path.name)
 
 
 def cost_of(account: Account, task: Task, saved: Saved) -> dict[str, Any]:
@@ -192,29 +194,27 @@ def cost_of(account: Account, task: Task, saved: Saved) -> dict[str, Any]:
     record, delta = saved.rounds[-1], saved.settings.delta
     return {
         **account.cost(delta),
-        "delta": delta,
-        "caution": record["caution"],
-        "guarantee": guarantee(task.unit),
-        "round": record["round"],
-        "task": task.name,
-        "method": saved.method.name,
-    }
+        "delta": delta, "caution": record["caution"], "guarantee": guarantee(task.unit), "round": record["round"],
+        "task": task.name, "method": saved.method.name,
+    }  # fmt: skip
 
 
 def write_adapter(account: Account, task: Task, saved: Saved) -> None:
-    """The averaged adapter in PEFT's format, each file replaced whole, with what the directory cost beside it."""
+    """What the method makes in PEFT's format, each file replaced whole, with what the directory cost beside it."""
     directory, fresh = account.directory, account.directory / "adapter.new"
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        adapterfile.save(saved.state.adapter, fresh, task)
+        for name, model in models(saved.method, saved.state.adapter).items():
+            adapterfile.save(model, fresh / name, task)
     except SafetensorError as error:  # a full disk, which safetensors reports in a class of its own
         raise OSError(
             f"{fresh} could not be written: {error}; the round's state is kept; make room, and resume"
         ) from error
     (fresh / COST).write_text(dumps(cost_of(account, task, saved)), "utf-8")
-    (directory / "adapter").mkdir(exist_ok=True)
     # The cost first: a crash in between may leave older weights beside a larger ε, never newer beside a smaller.
-    for path in sorted(fresh.iterdir(), key=lambda path: (path.name != COST, path.name)):
+    for path in sorted((p for p in fresh.rglob("*") if p.is_file()), key=lambda path: (path.name != COST, path)):
         sync(path)
-        os.replace(path, directory / "adapter" / path.name)
-    fresh.rmdir()
+        place = directory / "adapter" / path.relative_to(fresh)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, place)
+    shutil.rmtree(fresh)

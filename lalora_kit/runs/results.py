@@ -21,6 +21,7 @@ from lalora_kit.base.threads import torch_threads
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
 from lalora_kit.methods import Method
+from lalora_kit.methods.personal import the_model
 from lalora_kit.plan import Plan, make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.runs.checkpoint import forget_what_ended
@@ -107,7 +108,8 @@ def results(run: Opened) -> Results:
     """Results of the newest round."""
     task, saved, delta = run.task, run.saved, run.saved.settings.delta
     ledger, total = run.account.ledger, run.account.spent(delta)
-    guesses = predictions(task, saved.state.adapter, run.plan, saved.settings.device)
+    adapter = the_model(saved.method, saved.state.adapter)
+    guesses = predictions(task, adapter, run.plan, saved.settings.device)
     sites, held, spent = {}, {}, {}
     for number, site in enumerate(task.owners):
         assert task.train.owners is not None and task.test.owners is not None

@@ -18,6 +18,7 @@ import torch
 
 from lalora_kit.base.files import digest, dumps, finite_or_null, write_atomically
 from lalora_kit.methods import METHODS, Method
+from lalora_kit.methods.personal import the_model
 from lalora_kit.plan import make_plan
 from lalora_kit.privacy import Ledger
 from lalora_kit.runs.checkpoint import locked, save_rounds
@@ -152,7 +153,8 @@ def trained(
         pass
     saved, total = load(place, method), spent(place, settings.delta)
     plan = make_plan(task, method, settings, Ledger(), saved.state)
-    guesses, classes = predictions(task, saved.state.adapter, plan, settings.device), len(task.classes)
+    guesses = predictions(task, the_model(method, saved.state.adapter), plan, settings.device)
+    classes = len(task.classes)
     own = None
     if site in whole.owners and whole.test.owners is not None:
         own = scores(task.test.labels, guesses, classes, whole.test.owners == whole.owners.index(site))

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from lalora_kit import federated, local, methods
 from lalora_kit.auditing.attack import audit
-from lalora_kit.engine.adapters import Adapter, create, stack, unstack
+from lalora_kit.engine.adapters import Adapter, create, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import EVERY, GALLERY, Method, find_method
 from lalora_kit.methods.algebra import as_plain_lora, moved
+from lalora_kit.methods.personal import averaged, homes, models, stacked_at_home, with_homes
 from lalora_kit.methods.wrappers import OPTIONS
 from lalora_kit.privacy import Ledger
 from lalora_kit.runs.adapterfile import load_adapter
@@ -38,6 +39,8 @@ NOT_EXACT = {
     "la-lora", "la-lora-nofilter", "dp-lora", "dp-lora-filter", "la-lora-gauge", "flexlora", "flexlora-unequal",
     "lora-fair",
 }  # fmt: skip
+#: Each client has its own product, and no mean of them is anybody's.
+PERSONAL = {"fedsa", "fedsa-head"}
 
 
 def begun(method: Method, seed: int, rank: int = 2, scale: float = 0.7) -> Adapter:
@@ -45,7 +48,7 @@ def begun(method: Method, seed: int, rank: int = 2, scale: float = 0.7) -> Adapt
     generator = np.random.default_rng(seed)
     drawn = create(TASK.backbone, TASK.targets, TASK.head, rank, scale, generator)
     first = method.begins(drawn, TASK.backbone, generator).map(Tensor.double)
-    return method.opens(first, 1, generator)
+    return method.opens(with_homes(first, method, 3), 1, generator)
 
 
 def trains_until(method: Method, exchange: int = 0) -> tuple[frozenset[str], int]:
@@ -57,7 +60,7 @@ def trains_until(method: Method, exchange: int = 0) -> tuple[frozenset[str], int
 
 def trained_from(method: Method, sent: Adapter, seed: int, clients: int = 3, exchange: int = 0) -> list[Adapter]:
     """What clients could send back: what trains has moved at random, within what the method's chart lets through."""
-    local, generator = stack(sent, clients), torch.Generator().manual_seed(seed)
+    local, generator = stacked_at_home(sent, range(clients)), torch.Generator().manual_seed(seed)
     trained, last = trains_until(method, exchange)
     active = local.keys(trained)
     change = {key: torch.randn(local.tensors[key].shape, generator=generator, dtype=torch.float64) for key in active}
@@ -82,8 +85,9 @@ def lost(mean: Adapter, clients: list[Adapter], weights: list[float]) -> float:
 
 
 def test_the_lists_are_complete():
-    assert EVERY.keys() == EXACT | NOT_EXACT
-    assert len(EXACT) + len(NOT_EXACT) == len(EVERY)
+    assert EVERY.keys() == EXACT | NOT_EXACT | PERSONAL
+    assert len(EXACT) + len(NOT_EXACT) + len(PERSONAL) == len(EVERY)
+    assert {name for name, method in EVERY.items() if method.stays} == PERSONAL
     assert all(method.name == name and method.paper for name, method in EVERY.items())
 
 
@@ -110,11 +114,17 @@ def test_the_mean_of_products_is_exact_where_it_is_claimed_and_lost_where_not(me
     clients = trained_from(method, sent, seed)
     trained, _ = trains_until(method)
     before = [client.map(Tensor.clone) for client in (*clients, sent)]
-    mean = method.aggregate(sent, clients, WEIGHTS, trained)
+    mean = averaged(method, sent, range(3), clients, WEIGHTS, trained)
     assert all(identical(left, right) for left, right in zip((*clients, sent), before, strict=True))
-    for name, value in mean.of("head").items():
-        expected = sum(w * c.tensors["head", name] for w, c in zip(WEIGHTS, clients, strict=True))
-        torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    for (kind, name), value in mean.own().items():
+        expected = sum(w * c.tensors[kind, name] for w, c in zip(WEIGHTS, clients, strict=True))
+        if kind in method.stays:  # the server's is as it was begun, and each client's is its own, to the bit
+            torch.testing.assert_close(value, sent.tensors[kind, name], rtol=1e-15, atol=1e-15)
+            assert torch.equal(homes(mean)[kind, name], torch.stack([c.tensors[kind, name] for c in clients]))
+        elif kind == "head" or (method.name in PERSONAL and kind == "A"):
+            torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    if method.name in PERSONAL:
+        return
     gap = 0.0 if method.name == "head-only" else lost(mean, clients, WEIGHTS)
     if method.name == "galore-mean":  # its dense step keeps what lies in the projection; see below
         return
@@ -130,9 +140,10 @@ def test_one_client_alone_keeps_its_weight(method):
     if method.name == "galore-mean":  # a dense step keeps what lies in the projection
         sent = method.aggregate(sent, trained_from(method, sent, 3, clients=1), [1.0], method.trains(1, 1))
     [client] = trained_from(method, sent, 3, clients=1, exchange=-1 if method.name == "galore-mean" else 0)
-    mean = method.aggregate(sent, [client], [1.0], trains_until(method)[0])
+    mean = averaged(method, sent, [0], [client], [1.0], trains_until(method)[0])
+    [own, *_] = models(method, mean).values()
     for name, value in moved(client).items():
-        torch.testing.assert_close(moved(mean)[name], value, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(moved(own)[name], value, rtol=1e-12, atol=1e-12)
 
 
 # ---- runs -------------------------------------------------------------------------------------------------------
@@ -161,10 +172,14 @@ def test_a_run_stops_goes_on_is_charged_and_is_saved(method, tmp_path):
         assert {**one.to_json(), "seconds": 0} == {**two.to_json(), "seconds": 0}
         assert all(torch.isfinite(value).all() for value in one.adapter.tensors.values())
     assert len(Ledger(tmp_path / "ledger.jsonl")) == cost_of_a_run()[1], "a resume releases nothing twice"
-    found = load_adapter(tmp_path / "adapter", TASK)
-    scores = Engine(TASK, RUN.scale).predict(last.adapter, TASK.test.inputs)
-    torch.testing.assert_close(Engine(TASK, found.scale).predict(found, TASK.test.inputs), scores, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(plain_peft(tmp_path / "adapter"), scores, rtol=1e-5, atol=1e-5)
+    made = models(method, last.adapter)
+    assert len(made) == (RUN.clients if method.stays else 1)
+    for name, model in made.items():
+        place, scores = tmp_path / "adapter" / name, Engine(TASK, RUN.scale).predict(model, TASK.test.inputs)
+        found = load_adapter(place, TASK)
+        read = Engine(TASK, found.scale).predict(found, TASK.test.inputs)
+        torch.testing.assert_close(read, scores, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(plain_peft(place), scores, rtol=1e-5, atol=1e-5)
 
 
 def plain_peft(directory) -> Tensor:
@@ -215,8 +230,9 @@ def test_the_order_of_clients_does_not_matter_in_a_run(method, monkeypatch):
     monkeypatch.setattr(federated, "make_plan", turned)
     [other] = federated_rounds(TASK, method, quiet)
     assert other.participants == r.participants[::-1]
-    for name, value in moved(r.adapter).items():
-        torch.testing.assert_close(moved(other.adapter)[name], value, rtol=1e-4, atol=1e-5)
+    for one, two in zip(*(models(method, each.adapter).values() for each in (r, other)), strict=True):
+        for name, value in moved(one).items():
+            torch.testing.assert_close(moved(two)[name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", [*EVERY.values(), find_method("dp-lora+tangent+flat")], ids=lambda m: m.name)
@@ -233,7 +249,8 @@ def test_a_client_makes_by_itself_what_it_makes_among_others(method):
             for key, value in alone.own().items():
                 torch.testing.assert_close(adapter.tensors[key], value, rtol=1e-4, atol=1e-5)
         trained = method.factors(1, steps)
-        server = method.aggregate(server, together.adapters, plan.weights(together.clients), trained)
+        weights = plan.weights(together.clients)
+        server = averaged(method, server, together.clients, together.adapters, weights, trained)
 
 
 @pytest.mark.parametrize("method", GALLERY.values(), ids=GALLERY)

@@ -19,8 +19,7 @@ from lalora_kit.engine.adapters import Adapter, stack
 from lalora_kit.federated import federated_rounds
 from lalora_kit.methods import METHODS, Method, find_method
 from lalora_kit.methods.filter import KERNEL, binomial_smooth, smooth_along
-from lalora_kit.methods.optimisers import Optimisers
-from lalora_kit.methods.projection import projected
+from lalora_kit.methods.optimisers import Optimisers, projected
 from tests.tiny import FAST, identical, linear_task, random_adapter, swin_task
 
 ALL = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

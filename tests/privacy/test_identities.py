@@ -26,7 +26,7 @@ from lalora_kit.lessons.sharpness import rescaled
 from lalora_kit.methods import METHODS
 from lalora_kit.methods.filter import binomial_smooth
 from lalora_kit.methods.gap import aggregation_gap
-from lalora_kit.methods.projection import projected
+from lalora_kit.methods.optimisers import projected
 from lalora_kit.privacy import Streams
 from tests.tiny import task_of
 

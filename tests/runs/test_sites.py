@@ -114,7 +114,14 @@ def test_methods_of_ones_own_and_options_stay_in_one_process():
     for method in (find_method("la-lora+flat"), replace(METHODS["la-lora"], source={"file": "mine.py"})):
         with pytest.raises(ValueError, match="no code travels"):
             replace(TERMS, method=method)
-    assert sorted(EVERY.keys() - travelling().keys()) == ["deer", "dense-mean", "fed-sb", "galore-mean"]
+    assert sorted(EVERY.keys() - travelling().keys()) == [
+        "deer",
+        "dense-mean",
+        "fed-sb",
+        "fedsa",
+        "fedsa-head",
+        "galore-mean",
+    ]
 
 
 def test_small_batches_differ_from_the_simulator_by_rounding_only(tmp_path):

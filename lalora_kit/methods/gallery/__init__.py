@@ -11,6 +11,7 @@ from lalora_kit.methods.gallery.fair import LORA_FAIR
 from lalora_kit.methods.gallery.fed_sb import FED_SB
 from lalora_kit.methods.gallery.fedask import FEDASK
 from lalora_kit.methods.gallery.fedex import FEDEX
+from lalora_kit.methods.gallery.fedsa import FEDSA, FEDSA_HEAD
 from lalora_kit.methods.gallery.fedsvd import FEDSVD
 from lalora_kit.methods.gallery.ffa_qr import FFA_LORA_QR
 from lalora_kit.methods.gallery.flexlora import FLEXLORA, FLEXLORA_UNEQUAL
@@ -24,6 +25,6 @@ GALLERY: dict[str, Method] = {
     method.name: method
     for method in (
         *(FFA_LORA_QR, FEDSVD, LA_LORA_GAUGE, FLORA, FLORA_UNEQUAL, FLEXLORA, FLEXLORA_UNEQUAL, FEDEX),
-        *(LORA_FAIR, RAC_LORA, FED_SB, FEDASK, DEER, GALORE_MEAN, DENSE_MEAN),
+        *(LORA_FAIR, FEDSA, FEDSA_HEAD, RAC_LORA, FED_SB, FEDASK, DEER, GALORE_MEAN, DENSE_MEAN),
     )
 }

@@ -15,6 +15,7 @@ from torch import Tensor
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer
 from lalora_kit.methods.baselines import only_b
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import About, Method
 
 SKETCH = 20250709
@@ -56,8 +57,14 @@ def resketched(
     return by_layer(mean, split)
 
 
+def in_two(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """Y and P up; B, Q and A down: the head once each way."""
+    return counted(drawn, lambda m, n, r: r * (m + n)), counted(drawn, lambda m, n, r: r * (2 * m + n))
+
+
 FEDASK = Method(
     "fedask", "arXiv 2507.09990, NeurIPS 2025", only_b, aggregate=resketched,
+    traffic=in_two,
     about=About(
         does="trains B; two sums over clients give the SVD of the mean product, split evenly over A and B",
         trains="B", sends="r(m+n) up, r(2m+n) down, in two exchanges",

@@ -13,6 +13,7 @@ from torch import Tensor
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import deviations, merged, with_base
 from lalora_kit.methods.baselines import together
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import About, Method
 
 
@@ -30,8 +31,14 @@ def with_residual(
     return merged(mean, {name: residual(name) for name in mean.of("A")})
 
 
+def and_residual(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """Both factors up; both and a dense residual down."""
+    return counted(drawn, lambda m, n, r: r * (m + n)), counted(drawn, lambda m, n, r: r * (m + n) + m * n)
+
+
 FEDEX = Method(
     "fedex", "arXiv 2410.09432, ACL 2025", together, aggregate=with_residual, begins=with_base,
+    traffic=and_residual,
     about=About(
         does="trains A and B; averages both, and merges what that loses into the base",
         trains="A and B", sends="r(m+n) up, r(m+n) and the residual (at most mn) down", exact="exact",

@@ -12,6 +12,7 @@ from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, svd_of_product
 from lalora_kit.methods.baselines import only_b
 from lalora_kit.methods.gallery.ffa_qr import orthonormal_a
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import About, Method
 
 
@@ -29,8 +30,14 @@ def refactored(
     return by_layer(mean, turned)
 
 
+def both_down(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """B up; both factors down."""
+    return counted(drawn, lambda m, n, r: r * m), counted(drawn, lambda m, n, r: r * (m + n))
+
+
 FEDSVD = Method(
     "fedsvd", "arXiv 2505.12805, NeurIPS 2025", only_b, aggregate=refactored, begins=orthonormal_a,
+    traffic=both_down,
     about=About(
         does="trains B; the server makes the SVD of the mean product the next A and B",
         trains="B", sends="rm up, r(m+n) down", exact="exact: all have the same A", sums="yes",

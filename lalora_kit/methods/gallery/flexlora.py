@@ -13,7 +13,8 @@ from torch import Tensor
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, stacked, svd_of_product
 from lalora_kit.methods.baselines import together
-from lalora_kit.methods.gallery.flora import by_thirds
+from lalora_kit.methods.gallery.flora import by_thirds, mean_rank
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import NONE, About, Method
 
 
@@ -40,9 +41,17 @@ FLEXLORA = Method(
         changed="A is orthonormal and B has the singular values, as in the code; the even split is not offered",
     ),
 )  # fmt: skip
+
+
+def by_rank(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """Both factors at a client's own rank, up and down."""
+    return (each := counted(drawn, lambda m, n, r: mean_rank(r, clients) * (m + n))), each
+
+
 FLEXLORA_UNEQUAL = Method(
     "flexlora-unequal", "arXiv 2402.11505, NeurIPS 2024: unequal ranks", together, aggregate=best_of_rank,
     between=by_thirds,
+    traffic=by_rank,
     about=About(
         does="flexlora, with clients of rank r, r/2 and r/4 in turn",
         trains="A and B, of a client's own rank", sends="rᵢ(m+n) up, rᵢ(m+n) down",

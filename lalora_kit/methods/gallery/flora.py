@@ -15,12 +15,18 @@ import torch
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, drawn_a, merged, product_mean, with_base
 from lalora_kit.methods.baselines import together
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import NONE, About, Method
 
 
 def halved(client: int, rank: int) -> int:
     """r, r/2 and r/4 in turn, at least 1."""
     return max(1, rank >> client % 3)
+
+
+def mean_rank(rank: int, clients: int) -> float:
+    """Of so many clients."""
+    return sum(halved(client, rank) for client in range(clients)) / clients
 
 
 def confine(rank_of: Callable[[int, int], int], local: Adapter, clients: Sequence[int]) -> None:
@@ -55,8 +61,14 @@ def merge_all(
     return merged(empty, deltas)
 
 
+def all_down(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """Both factors up; those of all clients down."""
+    return counted(drawn, lambda m, n, r: r * (m + n)), counted(drawn, lambda m, n, r: clients * r * (m + n))
+
+
 FLORA = Method(
     "flora", "arXiv 2409.05976, NeurIPS 2024", together, aggregate=merge_all, begins=with_base, opens=anew,
+    traffic=all_down,
     about=About(
         does="trains A and B from a fresh start each round; the stacked factors are merged into the base",
         trains="A and B", sends="r(m+n) up, N·r(m+n) down", exact="exact, at unequal ranks too",
@@ -67,9 +79,19 @@ FLORA = Method(
         "client alone)",
     ),
 )  # fmt: skip
+
+
+def by_rank(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """Both factors at a client's own rank up; those of all clients down."""
+    return counted(drawn, lambda m, n, r: mean_rank(r, clients) * (m + n)), counted(
+        drawn, lambda m, n, r: clients * mean_rank(r, clients) * (m + n)
+    )
+
+
 FLORA_UNEQUAL = Method(
     "flora-unequal", "arXiv 2409.05976, NeurIPS 2024: unequal ranks", together, aggregate=merge_all, begins=with_base,
     opens=anew, between=by_thirds,
+    traffic=by_rank,
     about=About(
         does="flora, with clients of rank r, r/2 and r/4 in turn",
         trains="A and B, of a client's own rank", sends="rᵢ(m+n) up, Σrᵢ(m+n) down", exact="exact",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, merge_product, merged, orthonormal, with_base
 from lalora_kit.methods.gallery.rac import only_a
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import About, Method
 
 
@@ -81,9 +82,17 @@ def whole_weights(adapter: Adapter, trained: frozenset[str]) -> int:
     )
 
 
+def dense_and_projected(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """A dense move and a projected one up; P and the means of both down; the head twice."""
+    return counted(drawn, lambda m, n, r: m * n + r * n) + drawn.size(()), counted(
+        drawn, lambda m, n, r: r * m + m * n + r * n
+    ) + drawn.size(())
+
+
 GALORE_MEAN = Method(
     "galore-mean", "arXiv 2410.23111", only_a, aggregate=within_projection, least_local_steps=2, begins=any_projection,
     opens=dense_at_first, exchanges=after_the_first,
+    traffic=dense_and_projected,
     about=About(
         does="a round's first step trains dense weights and finds a projection; the others train within it",
         trains="the dense weight at a round's first step, then its r×n projection",

@@ -13,6 +13,7 @@ import torch
 
 from lalora_kit.engine.adapters import Adapter, average
 from lalora_kit.methods.algebra import by_layer, merge_product, orthonormal, with_base
+from lalora_kit.methods.hooks import counted
 from lalora_kit.methods.method import A, About, Method
 
 
@@ -36,8 +37,14 @@ def merge_sketch(
     return merge_product(average(broadcast, clients, weights, trained))
 
 
+def and_seed(drawn: Adapter, clients: int) -> tuple[float, float]:
+    """A up; A and a seed down."""
+    return counted(drawn, lambda m, n, r: r * n), counted(drawn, lambda m, n, r: r * n) + 1
+
+
 RAC_LORA = Method(
     "rac-lora", "arXiv 2410.08305", only_a, aggregate=merge_sketch, begins=with_base, opens=new_sketch,
+    traffic=and_seed,
     about=About(
         does="trains A against a fresh random orthonormal B each round; the mean is merged into the base",
         trains="A", sends="rn up, rn and a seed down", exact="exact: all have the same B", sums="yes",

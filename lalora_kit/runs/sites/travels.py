@@ -19,6 +19,7 @@ STAY = {
     "exchanges": "clients answer several times a round, and a site answers a round once, so that no noise comes twice",
     "perturbs": "all clients share one random draw there, and sites share none",
     "sends": "it sends other numbers than the factors that it trains, and these are what travels",
+    "stays": "what stays at a client makes a model a client, and the server could test none of them",
 }
 
 
