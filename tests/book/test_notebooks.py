@@ -30,6 +30,7 @@ EXPECTED = {
         3,
         {"apart", "epsilon", "upload", "replay_error", "noise_largest", "north_spent", "south_spent"},
     ),
+    "10_who_averages_what": (4, {"lost_alike", "more_cross_energy", "off_products", "gap_foretold", "epsilon"}),
     "06_claims_on_trial": (2, {"holds", "rows", "runs", "again", "epsilon_all_runs", "best_over-dp-lora-3"}),
 }
 

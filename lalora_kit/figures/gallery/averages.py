@@ -170,4 +170,4 @@ def averages_title(view: AveragesView) -> str:
     """Which server lands nearest here."""
     ranks = f"ranks {view.rank} and less" if view.unequal else f"rank {view.rank}"
     at = f"ε = {epsilon_text(view.epsilon)}, {ranks}, {view.clients} clients"
-    return f"{at}: <br>nearest is the {LOOKS[view.nearest][0]}, off by {view.here[view.nearest]:.2g}"
+    return f"{at}: <br>nearest is the {LOOKS[view.nearest][0]}, off by {view.here[view.nearest]:.3g}"

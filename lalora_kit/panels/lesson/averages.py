@@ -120,7 +120,7 @@ class AveragesPanel(Panel):
 def sentence(view: AveragesView) -> str:
     """How the servers stand now."""
     factors, products = view.here["factors"], view.here["products"]
-    first = f"The mean of products is off by {products:.2g}, the mean of factors by {factors:.2g}"
+    first = f"The mean of products is off by {products:.3g}, the mean of factors by {factors:.3g}"
     if factors and products:
         first += f", a ratio of {products / factors:.2g}"
     return f"{first}; nearest is the {LOOKS[view.nearest][0]}."
