@@ -14,15 +14,17 @@ from lalora_kit.panels.lesson import averages as averages_panel
 from lalora_kit.panels.lesson.averages import SWITCH, AveragesPanel
 from lalora_kit.settings import Settings
 
-SETTINGS, HELD = Settings(epsilon=3.0, rank=2, clients=4, rounds=2), 200.0
+SETTINGS, HELD = Settings(epsilon=3.0, rank=2, clients=4, rounds=2, learning_rate=20.0), 200.0
 TRACES = 4 * len(LOOKS)
 FACTORS, PRODUCTS = 1, 5  # the dots over ε of these two servers
 
 
 def clients(rank, unequal):
+    """Eight that went nearly the same way, so that what they are off by is noise."""
     rng, found = np.random.default_rng(rank), []
+    common = [torch.from_numpy(rng.standard_normal(shape)) for shape in ((rank, 6), (7, rank))]
     for client in range(8):
-        A, B = (torch.from_numpy(rng.standard_normal(shape)) / 4 for shape in ((rank, 6), (7, rank)))
+        A, B = (x + torch.from_numpy(rng.standard_normal(x.shape)) / 50 for x in common)
         own = max(1, rank >> client % 3) if unequal else rank
         A[own:], B[:, own:] = 0, 0
         found.append(one_layer(A, B))
