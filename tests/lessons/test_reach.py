@@ -10,6 +10,7 @@ from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gallery.reach import (
     WAYS,
     Weight,
+    at_random,
     coordinates,
     gauge_of,
     lifted,
@@ -17,6 +18,7 @@ from lalora_kit.lessons.gallery.reach import (
     numbers,
     onto,
     reach_of,
+    turned,
     weights_at,
 )
 from lalora_kit.lessons.gradients import mean_gradient
@@ -119,3 +121,22 @@ def test_gradients_are_those_of_the_engine_that_trains():
     torch.testing.assert_close(0.5 * G @ w.A.mT, found["B", name], atol=1e-6, rtol=1e-4)
     base = task.backbone.get_submodule(name).weight.detach().double()
     torch.testing.assert_close(w.U @ (w.U.mT @ base @ w.V) @ w.V.mT, w.U @ w.U.mT @ base)
+
+
+def test_random_directions_reach_their_share_of_the_numbers():
+    """The mean of ‖P(G)‖² over random directions is ‖G‖²·d/D, which is what makes them a control."""
+    w, G = weight(), weight().G.mean(0)
+    for way, count in (("Fed-SB", R * R), ("tangent", R * (M + N - R))):
+        found = [
+            float(onto(at_random([w], np.random.default_rng(seed))[0], way, G).square().sum()) for seed in range(400)
+        ]
+        error = np.std(found, ddof=1) / math.sqrt(len(found))
+        assert abs(np.mean(found) - float(G.square().sum()) * count / (M * N)) < 5 * error
+
+
+def test_the_angle_between_row_spaces():
+    one = torch.eye(3)[:2]
+    turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]])
+    assert turned(one, turn @ one) == pytest.approx(0, abs=1e-9)
+    other = torch.tensor([[1.0, 0.0, 0.0], [0.0, math.cos(0.3), math.sin(0.3)]])
+    assert turned(one, other) == pytest.approx(math.degrees(0.3), rel=1e-5)

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.amplification import square_sum
 from lalora_kit.lessons.gradients import step_gradients
-from lalora_kit.methods.algebra import rows_apart
+from lalora_kit.methods.algebra import orthonormal, rows_apart
 from lalora_kit.tasks import Split, Task
 
 WAYS = ("full", "LoRA", "tangent", "FFA", "Fed-SB")
@@ -75,6 +76,23 @@ def whole(adapter: Adapter, name: str, A: Tensor) -> dict[tuple[str, str], Tenso
     """The same weight as a factor A `(m, n)` beside B = I/s, whose gradient is G."""
     B = adapter.tensors["B", name]
     return {("A", name): adapter.scale * (B @ A), ("B", name): torch.eye(len(B)) / adapter.scale}
+
+
+def at_random(weights: Sequence[Weight], generator: np.random.Generator) -> list[Weight]:
+    """The same gradients, looked at through random directions: as many numbers, and nothing that anybody chose."""
+    return [
+        replace(
+            one, A=orthonormal(one.A.mT.shape, generator).mT, B=orthonormal(one.B.shape, generator),
+            U=orthonormal(one.U.shape, generator), V=orthonormal(one.V.shape, generator),
+        )
+        for one in weights
+    ]  # fmt: skip
+
+
+def turned(one: Tensor, other: Tensor) -> float:
+    """Largest angle between the spaces of two sets of orthonormal rows `(r, n)`, in degrees; 0 if they are the same."""
+    outside = other.double() - other.double() @ one.double().mT @ one.double()  # its sines are exact near zero
+    return math.degrees(math.asin(min(1.0, float(torch.linalg.matrix_norm(outside, 2)))))
 
 
 def coordinates(weight: Weight, way: str) -> list[Tensor]:
