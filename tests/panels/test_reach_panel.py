@@ -50,7 +50,7 @@ def test_epsilon_and_clients_move_the_noise_and_not_the_reach(panel):
     before, marks = ratio(panel), [tuple(panel.figure.data[i].y) for i in range(len(WAYS))]
     panel.controls["epsilon"].value = 0.5
     assert ratio(panel) < before / 2
-    assert "ε went from 3 to 0.5. FFA's signal over noise is" in panel.text.value
+    assert "ε went from 3 to 0.5. FFA&#x27;s signal over noise is" in panel.text.value
     panel.controls["epsilon"].value = 3.0
     panel.controls["clients"].value = 16
     assert ratio(panel) == pytest.approx(before / 2)  # √(16/4), the same people
