@@ -1,4 +1,4 @@
-"""Figures of the gallery: what a method reaches, against what it sends.
+"""Figures of the gallery: accuracy against what is sent, noise after averaging, reach of an update for its noise.
 
-Imports what figures do. Read `sent` first.
+Imports what figures do. Read `averages` first.
 """

@@ -1,0 +1,33 @@
+"""The panel of lesson 10 in a real JupyterLab: each slider and the switch move the picture, without an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser import test_in_lab as lab_tests
+
+pytestmark = lab_tests.pytestmark
+NAME, TRACES = "10_who_averages_what", 12
+
+
+@pytest.fixture
+def reader(lab, chromium):
+    yield from lab_tests.opened(lab, chromium, NAME, TRACES)
+
+
+def test_each_control_moves_the_picture(reader):
+    page = reader.page
+    reader.shoot(f"{NAME}-1-ready")
+    for slider in lab_tests.THREE:
+        reader.move(slider)
+        reader.settle()
+    assert "The mean of products is off by" in reader.status()
+    moved = page.evaluate(lab_tests.DOT)
+    page.locator("button", has_text="ranks r, r/2, r/4").last.click()
+    reader.until(f"() => ({lab_tests.DOT})() !== {moved!r}")
+    reader.shoot(f"{NAME}-2-moved")
+    shown = page.evaluate(lab_tests.DOT)
+    page.locator("button", has_text="Reset").last.click()
+    reader.until(f"() => ({lab_tests.DOT})() !== {shown!r}")
+    assert page.locator("[role=alert]").count() == 0
+    assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
