@@ -67,14 +67,14 @@ def ruler_figure(
 
 
 def intruders_figure(runs: Mapping[str, Sequence[Intruders]], title: str) -> go.Figure:
-    """Intruders of all layers against the threshold, a line a run; `runs` names methods, or controls by what they are."""
+    """Intruders of all layers against the threshold, a line a run; `runs` names methods, or says what a control is."""
     from lalora_kit.lessons.intruders import THRESHOLD, counts
 
-    figure, dashes = go.Figure(), iter(("dash", "dot", "dashdot", "longdash") * len(runs))
+    figure, others = go.Figure(), iter((("dash", "star"), ("dot", "x"), ("dashdot", "cross")) * len(runs))
     for name, found in runs.items():
         style = look(name)
         if name not in LOOKS:
-            style["line"]["dash"] = next(dashes)
+            style["line"]["dash"], style["marker"]["symbol"] = next(others)
         trace = go.Scatter(
             x=THRESHOLDS, y=counts(found, THRESHOLDS), name=name, mode="lines+markers", **style,
             hovertemplate="|cosine| below %{x:.2f}: %{y}",

@@ -35,7 +35,9 @@ def extent(ways: Mapping[str, Way], room: float = 0.12) -> tuple[Place, Place]:
     return (x0 - margin, x1 + margin), (y0 - margin, y1 + margin)
 
 
-def landscape(xs: Sequence[float], ys: Sequence[float], losses: Tensor, ways: Mapping[str, Way], title: str) -> go.Figure:
+def landscape(
+    xs: Sequence[float], ys: Sequence[float], losses: Tensor, ways: Mapping[str, Way], title: str
+) -> go.Figure:
     """The map `losses` `(len(xs), len(ys))` in nats, with each run's way, its last clients, and their average."""
     low, high = float(losses.min()), max(way.losses[0] for way in ways.values())
     top = low + 2.5 * max(high - low, 0.05)  # what is far above where the runs began is one dark colour
@@ -43,7 +45,7 @@ def landscape(xs: Sequence[float], ys: Sequence[float], losses: Tensor, ways: Ma
         go.Contour(
             x=list(xs), y=list(ys), z=losses.T.tolist(), zmin=low, zmax=top, colorscale=[list(s) for s in SCALE],
             contours={"start": low, "end": top, "size": (top - low) / 10}, line={"width": 0.6, "color": "#8a8474"},
-            colorbar={"title": {"text": "loss<br>(nats)"}, "thickness": 12, "len": 0.9},
+            colorbar={"title": {"text": "loss<br>(nats)"}, "thickness": 12, "len": 0.9, "tickformat": ".1f"},
             hovertemplate="loss %{z:.2f} nats<extra></extra>", name="loss",
         )
     )  # fmt: skip
@@ -55,14 +57,17 @@ def landscape(xs: Sequence[float], ys: Sequence[float], losses: Tensor, ways: Ma
                 go.Scatter(
                     x=[x for (x, _), _ in way.clients], y=[y for (_, y), _ in way.clients], mode="markers",
                     name=f"{name}, last clients", customdata=[loss for _, loss in way.clients],
-                    marker={"symbol": f"{style['marker']['symbol']}-open", "size": 9, "color": colour, "line": {"width": 2}},
+                    marker={
+                        "symbol": f"{style['marker']['symbol']}-open", "size": 9, "color": colour, "line": {"width": 2},
+                    },
                     hovertemplate="a client alone: %{customdata:.2f} nats",
                 )
             )  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=[x for x, _ in way.places], y=[y for _, y in way.places], mode="lines+markers", name=f"{name}, average",
-                customdata=list(way.losses), hovertemplate="after round %{pointNumber}: %{customdata:.2f} nats",
+                x=[x for x, _ in way.places], y=[y for _, y in way.places], mode="lines+markers",
+                name=f"{name}, average", customdata=list(way.losses),
+                hovertemplate="after round %{pointNumber}: %{customdata:.2f} nats",
                 line={**style["line"], "width": 3},
                 marker={
                     "color": colour, "symbol": style["marker"]["symbol"],

@@ -25,7 +25,7 @@ from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.partition import partition
 
-DRAWS = 8  # of noise; clients take them in turn, which is enough for a mean over clients
+DRAWS = 4  # of noise; clients take them in turn, which is enough for a mean over clients
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,10 @@ def scores_of(task: Task, settings: Settings, start: Adapter, split: Split, nois
         )  # fmt: skip
         rates = {"head": settings.head_learning_rate}
         return point.with_tensors(
-            {key: point.tensors[key] - rates.get(key[0], settings.learning_rate) * g.float() for key, g in gradient.items()}
+            {
+                key: point.tensors[key] - rates.get(key[0], settings.learning_rate) * g.float()
+                for key, g in gradient.items()
+            }
         )
 
     def change(point: Adapter) -> Tensor:
@@ -124,7 +127,9 @@ def scores_of(task: Task, settings: Settings, start: Adapter, split: Split, nois
     return Scores(now, torch.stack(by_class), torch.stack(by_noise), split.labels)
 
 
-def forecast(scores: Scores, shares: Shares, settings: Settings, noise_multiplier: float, *, data: bool = True) -> Height:
+def forecast(
+    scores: Scores, shares: Shares, settings: Settings, noise_multiplier: float, *, data: bool = True
+) -> Height:
     """Clients and their average after round 1; without `data` every client holds the whole's mixture of classes.
 
     A client's noise per entry after K steps is √K·σC / L, with L the batch that it expects: small clients are louder.

@@ -65,7 +65,9 @@ class ValleyPanel(LivePanel):
         """What was moved, and what the forecast is now."""
         if math.isnan(new):
             return f"{said}: in 100 draws some client was left without a digit. Take fewer clients, or a larger β."
-        near = "" if self.values["rank"] in self.scores else f" (of rank {self.nearest(self.values['rank'])}, the nearest)"
+        near = (
+            "" if self.values["rank"] in self.scores else f" (of rank {self.nearest(self.values['rank'])}, the nearest)"
+        )
         change = "" if math.isnan(old) else f" {times(old, new)},"
         return f"{said}: the forecast{near} is{change} {new:.2f} nats."
 
@@ -134,7 +136,9 @@ class ValleyPanel(LivePanel):
         status = (
             training.status if training.armed or not self.said else f"{training.status.split(' Move')[0]} {self.said}"
         )
-        return Shown(height_data(now), height_title(now), status, self.facts(now), [training.caution], None, training.error)
+        return Shown(
+            height_data(now), height_title(now), status, self.facts(now), [training.caution], None, training.error
+        )
 
     def facts(self, now: HeightView) -> list[tuple[str, str]]:
         """Forecast and measured, and what the runs cost."""
