@@ -1,43 +1,27 @@
-"""Figures of lesson 03: the way between two clients, λ_max by the ruler, slices of the loss, intruder dimensions."""
+"""Figures of lesson 03: λ_max by the ruler, intruder dimensions, and its panel: clients above their average."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.common import LOOKS, NEUTRAL, TEMPLATE
+from lalora_kit.figures.common import FAINT, LOOKS, NEUTRAL, TEMPLATE, look, rounds_tick
+from lalora_kit.lessons.lens import Points
+from lalora_kit.lessons.lesson import epsilon_text
 
 if TYPE_CHECKING:
     from lalora_kit.lessons.intruders import Intruders
-    from lalora_kit.lessons.sharpness import Line, Surface
 
-DASHES, MARKERS = ("solid", "dash", "dot", "dashdot"), ("square", "circle", "diamond", "triangle-up")
 THRESHOLDS = tuple(i / 20 for i in range(1, 20))  # of |cosine|, from which on a direction is an intruder
-LOSS = "loss on public test digits (nats)"
+ABOVE = "clients above average (nats)"
+BETAS = (0.1, 0.3, 1.0, 3.0, 10.0)  # where the forecast is drawn, from very uneven to nearly even
+WATCHED = "dp-lora"  # the method of the panel
 #: the spaces, drawn in one look wherever they appear: in neither is a method meant.
 SPACES = {"factors": {"color": NEUTRAL, "dash": "solid"}, "weights": {"color": NEUTRAL, "dash": "dash"}}
-
-
-def way_figure(ways: Mapping[str, Line], method: str, title: str) -> go.Figure:
-    """Loss on the way from one client's adapter to another's; their average is in the middle."""
-    figure, colour = go.Figure(), LOOKS[method][0]
-    for place, (name, line) in enumerate(ways.items()):
-        trace = go.Scatter(
-            x=line.positions, y=line.losses, name=name, mode="lines+markers",
-            line={"color": colour, "width": 2.5, "dash": DASHES[place % 4]},
-            marker={"color": colour, "size": 6, "symbol": MARKERS[place % 4]},
-            customdata=line.accuracies, hovertemplate="%{y:.2f} nats, %{customdata:.1%} right",
-        )  # fmt: skip
-        figure.add_trace(trace)
-    figure.add_vline(0.5, line={"dash": "dot", "color": NEUTRAL}, annotation_text="average of the two")
-    figure.update_layout(template=TEMPLATE, title_text=title, margin_t=70)
-    ends = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "ticktext": ["client 1", "0.25", "0.5", "0.75", "client 2"]}
-    figure.update_xaxes(title_text="share of client 2's adapter", **ends)
-    figure.update_yaxes(title_text=LOSS)
-    return figure
 
 
 def ruler_figure(
@@ -82,39 +66,100 @@ def ruler_figure(
     return figure
 
 
-def slices_figure(surfaces: Mapping[str, Surface], title: str) -> go.Figure:
-    """Loss on planes through one model, a panel a plane, all in one scale of colours."""
-    figure = make_subplots(1, len(surfaces), subplot_titles=list(surfaces), horizontal_spacing=0.12)
-    low = min(float(surface.losses.min()) for surface in surfaces.values())
-    high = max(float(surface.losses.max()) for surface in surfaces.values())
-    for column, surface in enumerate(surfaces.values(), start=1):
-        at: Sequence[float] = surface.positions.tolist()
-        trace = go.Contour(
-            x=at, y=at, z=surface.losses.T.tolist(), zmin=low, zmax=high, colorscale="Greys",
-            showscale=column == len(surfaces), colorbar={"title": "nats"}, contours={"showlabels": True},
-        )  # fmt: skip
-        figure.add_trace(trace, 1, column)
-    figure.update_layout(template=TEMPLATE, title_text=title, margin_t=80, margin_b=60)
-    figure.update_xaxes(title_text="along a random direction")
-    figure.update_yaxes(title_text="along another one", col=1)
-    return figure
-
-
 def intruders_figure(runs: Mapping[str, Sequence[Intruders]], title: str) -> go.Figure:
-    """Intruders of all layers against the threshold, a line a run; `runs` names methods, or anything else."""
+    """Intruders of all layers against the threshold, a line a run; `runs` names methods, or says what a control is."""
     from lalora_kit.lessons.intruders import THRESHOLD, counts
 
-    figure = go.Figure()
+    figure, others = go.Figure(), iter((("dash", "star"), ("dot", "x"), ("dashdot", "cross")) * len(runs))
     for name, found in runs.items():
-        colour = LOOKS[name][0] if name in LOOKS else NEUTRAL
+        style = look(name)
+        if name not in LOOKS:
+            style["line"]["dash"], style["marker"]["symbol"] = next(others)
         trace = go.Scatter(
-            x=THRESHOLDS, y=counts(found, THRESHOLDS), name=name, mode="lines+markers",
-            line={"color": colour, "width": 2.5}, marker={"color": colour, "size": 6},
+            x=THRESHOLDS, y=counts(found, THRESHOLDS), name=name, mode="lines+markers", **style,
             hovertemplate="|cosine| below %{x:.2f}: %{y}",
         )  # fmt: skip
         figure.add_trace(trace)
-    figure.add_vline(THRESHOLD, line={"dash": "dot", "color": NEUTRAL}, annotation_text="the paper's")
-    figure.update_layout(template=TEMPLATE, title_text=title, margin_t=70)
-    figure.update_xaxes(title_text="threshold of |cosine| with the frozen weight's directions")
-    figure.update_yaxes(title_text="intruders among the first ten of each layer", rangemode="tozero")
+    figure.add_vline(
+        THRESHOLD, line={"dash": "dot", "color": NEUTRAL}, annotation_text="the paper's", annotation_position="top left"
+    )
+    figure.update_layout(template=TEMPLATE, title_text=title, margin={"t": 70, "b": 130, "r": 10}, height=430)
+    figure.update_xaxes(title_text="threshold of |cosine|")
+    figure.update_yaxes(title_text="intruder dimensions", rangemode="tozero")
     return figure
+
+
+@dataclass(frozen=True)
+class HeightView:
+    """What the panel shows at its sliders; heights in nats, of the clients above their average.
+
+    epsilon, rank, clients, beta, rounds: where the sliders stand, and the rounds of a run.
+    forecast: of round 1; NaN where there is no such split.
+    measured, before: after each round of the run on show, and of the one before.
+    along: by β, `(β, height)`: of data and noise together, of the data alone, and of the noise alone.
+    """
+
+    epsilon: float
+    rank: int
+    clients: int
+    beta: float
+    rounds: int
+    forecast: float
+    measured: Points
+    before: Points
+    along: tuple[Points, Points, Points]
+    name: str = "this run"
+    before_name: str = "run before"
+
+
+def height_data(view: HeightView) -> list[dict[str, Any]]:
+    """x, y and name of the panel's seven traces: by round, then the forecast by β with a dot where the sliders are."""
+    both, data, noise = view.along
+    there = view.forecast == view.forecast
+    drawn = [
+        ("forecast for round 1", [(1, view.forecast)] * there),
+        (view.before_name, view.before),
+        (view.name, view.measured),
+        ("forecast: data and noise", both),
+        ("data alone", data),
+        ("here", [(view.beta, view.forecast)] * there),
+        ("noise alone", noise),
+    ]
+    return [{"x": [x for x, _ in points], "y": [y for _, y in points], "name": name} for name, points in drawn]
+
+
+def height_figure(view: HeightView) -> go.Figure:
+    """The live panel: how far clients stand above their average, measured by round, and forecast by β."""
+    figure = make_subplots(1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.13)
+    style = look(WATCHED)
+    run = {"mode": "lines+markers", "hovertemplate": "round %{x}: %{y:.2f} nats"}
+    by_beta = {"mode": "lines+markers", "hovertemplate": "β = %{x:g}: %{y:.2f} nats"}
+    dot = {"mode": "markers", "marker": {"size": 14, "color": LOOKS["la-lora"][0], "symbol": "diamond"}}
+    thin = {"color": NEUTRAL, "width": 2}
+    styles: list[dict[str, Any]] = [
+        {**dot, "hovertemplate": "forecast: %{y:.2f} nats"},
+        {**run, **style, "opacity": FAINT},
+        {**run, **style},
+        {**by_beta, "line": {"color": NEUTRAL, "width": 3}, "marker": {"color": NEUTRAL, "size": 7}},
+        {**by_beta, "line": {**thin, "dash": "dash"}, "marker": {"color": NEUTRAL, "size": 6, "symbol": "square-open"}},
+        {**dot, "showlegend": False, "hovertemplate": "here: %{y:.2f} nats"},
+        {**by_beta, "line": {**thin, "dash": "dot"}, "marker": {"color": NEUTRAL, "size": 6, "symbol": "circle-open"}},
+    ]
+    for place, (style_of, data) in enumerate(zip(styles, height_data(view), strict=True)):
+        figure.add_trace(go.Scatter(**style_of, **data), 1, 1 if place < 3 else 2)
+    figure.update_layout(template=TEMPLATE, title_text=height_title(view), height=440, autosize=True)
+    figure.update_layout(legend_traceorder="normal", margin={"l": 55, "r": 10, "t": 70, "b": 140})
+    figure.update_xaxes(title_text="round", range=[0, view.rounds + 0.5], dtick=rounds_tick(view.rounds), col=1)
+    ticks = {"tickmode": "array", "tickvals": list(BETAS), "ticktext": [f"{beta:g}" for beta in BETAS]}
+    figure.update_xaxes(title_text="β: left uneven, right even", type="log", range=[-1.15, 1.15], **ticks, col=2)
+    figure.update_yaxes(title_text=ABOVE, col=1)
+    figure.update_yaxes(rangemode="tozero")
+    return figure
+
+
+def height_title(view: HeightView) -> str:
+    """How high the clients will stand, where the sliders are."""
+    at = f"ε = {epsilon_text(view.epsilon)}, rank {view.rank}, {view.clients} clients, β = {view.beta:g}:"
+    if view.forecast != view.forecast:
+        return f"{at} <br>no such split of these digits"
+    return f"{at} <br>forecast, clients {view.forecast:.2f} nats above their average"

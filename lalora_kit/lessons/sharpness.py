@@ -5,13 +5,15 @@ does not say in which space its λ_max (the largest eigenvalue of the loss's Hes
 factors λ_max changes under B→cB, A→A/c, which leaves the model as it is; in the space of ΔW it does not. So both are
 here, and "flatter" should be said only of the second, or of both.
 
+A map of the loss is here too: the plane of the weights through where two runs began and where each of them ended.
+
 Losses are mean cross-entropies in nats, of the backbone in eval mode. What is read from private data is not private.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,33 +25,11 @@ from lalora_kit.engine.adapters import Adapter, Key
 from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gradients import prepared
 from lalora_kit.lessons.hessian import Loss, Sharpness, hessian_product, lanczos
+from lalora_kit.methods.algebra import NEGLIGIBLE, moved
 from lalora_kit.tasks import Split
 
 #: The spaces by name: what is moved.
 FACTORS, FACTORS_AND_HEAD, WEIGHTS = ("A", "B"), ("A", "B", "head"), ("W",)
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """Loss and accuracy along (1 − x)·first + x·second, at `positions` x in [0, 1]; FedAvg of the two is x = 1/2."""
-
-    positions: tuple[float, ...]
-    losses: tuple[float, ...]
-    accuracies: tuple[float, ...]
-
-    @property
-    def barrier(self) -> float:
-        """Largest rise of the loss above the chord between both ends, in nats; 0 if it rises nowhere."""
-        chord = ((1 - x) * self.losses[0] + x * self.losses[-1] for x in self.positions)
-        return max(loss - straight for loss, straight in zip(self.losses, chord, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class Surface:
-    """Loss `(points, points)` on the plane through the model along two random directions; `positions` `(points,)`."""
-
-    positions: Tensor
-    losses: Tensor
 
 
 def sharpness(
@@ -127,59 +107,75 @@ def rescaled(adapter: Adapter, factor: float) -> Adapter:
     return adapter.with_tensors({key: change[key[0]] * x for key, x in adapter.tensors.items() if key[0] in change})
 
 
-def loss_along(engine: Engine, first: Adapter, second: Adapter, split: Split, points: int = 21) -> Line:
-    """Loss on the straight way from one client's adapter to another's, in all tensors, the head's among them.
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """A plane of the weights: each adapted layer's ΔW and the head's parameters, as one long vector.
 
-    An odd number of `points` has the average of the two in the middle: what FedAvg of two clients lands on.
+    Attributes:
+        origin: `(d,)` where both runs begin.
+        axes: `(2, d)` orthonormal; the first points to one end, the second from there towards the other.
+        ends: `(2, 2)` where both ends lie.
+        frame: an adapter of the run, for names, shapes and scale.
+    """
+
+    origin: Tensor
+    axes: Tensor
+    ends: Tensor
+    frame: Adapter
+
+    def place(self, adapter: Adapter) -> tuple[float, float]:
+        """Where an adapter lies, seen from straight above: its nearest point of the plane."""
+        x, y = (self.axes @ (flat(adapter) - self.origin)).tolist()
+        return x, y
+
+    def beside(self, adapter: Adapter) -> float:
+        """How far an adapter lies from the plane, as a share of its way from the origin; 0 at the origin itself."""
+        way = flat(adapter) - self.origin
+        off = way - self.axes.T @ (self.axes @ way)
+        return float(off.norm() / way.norm()) if float(way.norm()) else 0.0
+
+    def at(self, x: float, y: float) -> Adapter:
+        """The model at a point of the plane; ΔW stands in the place of what a method merges, and A and B are zero."""
+        vector = self.origin + x * self.axes[0] + y * self.axes[1]
+        tensors: dict[Key, Tensor] = {}
+        for key, size in sizes(self.frame).items():
+            value, vector = vector[: size.numel()], vector[size.numel() :]
+            tensors[key] = value.reshape(size).to(next(iter(self.frame.tensors.values())).dtype)
+        for name, A in self.frame.of("A").items():
+            tensors["A", name] = torch.zeros_like(A)
+            tensors["B", name] = torch.zeros_like(self.frame.tensors["B", name])
+        return Adapter(tensors, self.frame.scale)
+
+    def losses(self, engine: Engine, split: Split, xs: Sequence[float], ys: Sequence[float]) -> Tensor:
+        """Loss `(len(xs), len(ys))` on a grid of the plane."""
+        found = [[engine.evaluate(self.at(x, y), split)[1] for y in ys] for x in xs]
+        return torch.tensor(found, dtype=torch.float64)
+
+
+def plane_through(start: Adapter, one: Adapter, other: Adapter) -> Plane:
+    """The plane through a beginning and two ends.
 
     Raises:
-        ValueError: if there are fewer than 2 points, or the split is empty.
+        ValueError: if the three lie on one line.
     """
-    if points < 2:
-        raise ValueError(f"points={points} is no line; it has two ends at least; use 21")
-    positions = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
-    (left, data), (right, _) = prepared(engine, first, split), prepared(engine, second, split)
-    seen = []
-    for x in positions:
-        between = {key: (1 - x) * value + x * right.tensors[key] for key, value in left.tensors.items()}
-        seen.append(engine.evaluate(left.with_tensors(between), data.to("cpu")))
-    accuracies, losses = zip(*seen, strict=True)
-    return Line(tuple(positions), losses, accuracies)
+    origin = flat(start)
+    first, second = flat(one) - origin, flat(other) - origin
+    along = first / first.norm()
+    across = second - (along @ second) * along
+    if not float(across.norm()) > NEGLIGIBLE * float(second.norm()):
+        raise ValueError("the beginning and both ends lie on one line, which is no plane; take ends of different runs")
+    axes = torch.stack([along, across / across.norm()])
+    return Plane(origin, axes, torch.stack([axes @ first, axes @ second]), start)
 
 
-def directions(adapter: Adapter, space: Sequence[str], generator: np.random.Generator) -> Mapping[Key, Tensor]:
-    """A random direction, filter-normalised: every row as long as the model's own (Li et al. 2018).
-
-    A row that is zero, and every vector (a bias), stays where it is.
-    """
-    result = {}
-    for key in adapter.keys(space):
-        value = adapter.tensors[key]
-        if key[0] in space and value.ndim == 2:
-            row = torch.from_numpy(generator.standard_normal(value.shape)).to(value)  # (rows, columns)
-            result[key] = row * (value.norm(dim=1, keepdim=True) / row.norm(dim=1, keepdim=True))
-    return result
+def sizes(adapter: Adapter) -> dict[Key, torch.Size]:
+    """What a vector of weights is made of, in order: ΔW `(m, n)` of each layer, and the head's parameters."""
+    layers = {("W", name): (adapter.tensors["B", name].shape[0], A.shape[1]) for name, A in adapter.of("A").items()}
+    head = {("head", name): value.shape for name, value in adapter.of("head").items()}
+    return {key: torch.Size(shape) for key, shape in {**layers, **head}.items()}
 
 
-def loss_surface(
-    engine: Engine,
-    adapter: Adapter,
-    split: Split,
-    *,
-    generator: np.random.Generator,
-    space: Sequence[str] = FACTORS,
-    points: int = 11,
-) -> Surface:
-    """Loss on [−1, 1]² around the adapter, along two filter-normalised random directions.
-
-    A picture, not a measure: two directions out of thousands can mislead, and rows of factors depend on the gauge.
-    """
-    point, data = prepared(engine, adapter, split)
-    one, two = (directions(point, space, generator) for _ in range(2))
-    positions = torch.linspace(-1, 1, points, dtype=torch.float64)
-    losses = torch.empty(points, points, dtype=torch.float64)
-    for i, x in enumerate(positions.tolist()):
-        for j, y in enumerate(positions.tolist()):
-            moved = {key: point.tensors[key] + x * one[key] + y * two[key] for key in one}
-            losses[i, j] = engine.evaluate(point.with_tensors(moved), data.to("cpu"))[1]
-    return Surface(positions, losses)
+def flat(adapter: Adapter) -> Tensor:
+    """An adapter as a vector of weights `(d,)`, float64, whatever its factors are."""
+    found = [*moved(adapter).values(), *(value.double() for value in adapter.of("head").values())]
+    return torch.cat([value.detach().cpu().flatten() for value in found])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
@@ -15,12 +16,13 @@ from lalora_kit.lessons.coupling import Coupling, coupling, promised_move
 from lalora_kit.lessons.gradients import Gradients, noised_gradient
 from lalora_kit.lessons.lens import Lens, Seen
 from lalora_kit.lessons.lesson import schedule_cost
-from lalora_kit.lessons.sharpness import Line, loss_along
 from lalora_kit.methods import Method
 from lalora_kit.privacy import Streams
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split, Task
+
+HEIGHT = "clients above their average (nats)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,19 +133,9 @@ class Uploads:
         self.clients = [client.map(lambda value: value.detach().cpu().clone()) for client in clients]
         return self.average(broadcast, clients, weights, trained)
 
-    def pair(self) -> tuple[Adapter, Adapter]:
-        """The adapters of the first two clients; of a single client, it twice."""
-        return self.clients[0], self.clients[min(1, len(self.clients) - 1)]
 
-
-def way(task: Task, settings: Settings, uploads: Uploads, split: Split, points: int = 21) -> Line:
-    """Loss on the way from the first client's newest adapter to the second's; their average is in the middle."""
-    engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
-    return loss_along(engine, *uploads.pair(), split, points)
-
-
-def way_lens(task: Task, split: Split, uploads: Uploads) -> Lens:
-    """The way between two clients in every round, a small arc over the round's number, and the average of all.
+def heights_lens(task: Task, split: Split, uploads: Uploads) -> Lens:
+    """How far the clients' losses stand above their average's, after each round: mean over the clients, in nats.
 
     A round is measured once, when it is new, for only then are its uploads at hand.
     """
@@ -151,20 +143,13 @@ def way_lens(task: Task, split: Split, uploads: Uploads) -> Lens:
 
     def measure(settings: Settings, r: Round) -> Seen:
         if r not in known:
-            line = way(task, settings, uploads, split, points=5)
             engine = Engine(task, settings.scale, device=settings.device, max_samples=settings.max_samples)
-            arc = [(r.round + 0.8 * (x - 0.5), loss) for x, loss in zip(line.positions, line.losses, strict=True)]
-            known[r] = Seen([*arc, (r.round + 0.45, None)], [(r.round, engine.evaluate(r.adapter, split)[1])])
+            alone = [engine.evaluate(client, split)[1] for client in uploads.clients]
+            average = engine.evaluate(r.adapter, split)[1]
+            known[r] = Seen([(r.round, fmean(alone) - average)], [(r.round, average)])
         return known[r]
 
     def headline(r: Round, seen: Seen) -> str:
-        first, _, middle, _, second, _ = (y for _, y in seen.points)
-        return f"round {r.round}, two clients alone {first:.2f} and {second:.2f}, averaged {middle:.2f} nats"
+        return f"round {r.round}: the clients stand {seen.points[0][1]:.2f} nats above their average"
 
-    return Lens(
-        measure,
-        headline,
-        axis="loss from client 1 to client 2 (nats)",
-        beside="average of all clients",
-        hover="round %{x:.1f}: %{y:.2f}",
-    )
+    return Lens(measure, headline, axis=HEIGHT, beside="loss of the average", hover="round %{x}: %{y:.2f} nats")

@@ -14,10 +14,7 @@ UNCLEAR = (
     "are ruled out above a stated effect", "and what comes of it", "is for the figure to say", "what is missing to 1",
     "are the showing", "has none for ever", "its left end", "no sample may leak", "one throw of the dice",
 )  # fmt: skip
-#: Lessons that have another shape still: 03 is too long, and its card comes before a picture.
-OLD = ("03_sharpness",)
 EACH = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-NEW = pytest.mark.parametrize("path", [p for p in NOTEBOOKS if p.stem not in OLD], ids=lambda path: path.stem)
 
 
 def cells(path, kind):
@@ -66,14 +63,14 @@ def view(path):
     return [line for cell in seen for line in cell.source.splitlines() if line.strip()]
 
 
-@NEW
+@EACH
 def test_a_lesson_is_short(path):
     assert words(prose(path)) <= MOST_WORDS
     assert len(view(path)) <= MOST_LINES
     assert len(list(calls(path, "print"))) <= MOST_PRINTS, "numbers stand in tables"
 
 
-@NEW
+@EACH
 def test_code_on_view_fits_its_box(path):
     """A page at 1280 pixels shows 90 columns of it without scrolling; folded cells may be wider."""
     assert [line for line in view(path) if len(line) > MOST_COLUMNS] == []
@@ -89,7 +86,7 @@ def test_every_question_has_its_answer_alone_in_a_cell_that_is_folded(path):
         assert not re.search(r"\b(show_figure|display|print)\(", cell.source), "hand it to `reveal`"
 
 
-@NEW
+@EACH
 def test_the_first_screen_shows_what_the_lesson_is_about(path):
     """A promise in a sentence, then a picture; the card comes after."""
     every = nbformat.read(path, as_version=4).cells
@@ -99,11 +96,11 @@ def test_the_first_screen_shows_what_the_lesson_is_about(path):
     assert sum(map(words, before)) <= 60, "the picture is on the first screen"
 
 
-@NEW
+@EACH
 def test_no_sentence_that_had_to_be_read_twice_is_left(path):
     assert not [phrase for phrase in UNCLEAR if phrase in prose(path)]
 
 
-@NEW
+@EACH
 def test_words_are_linked_to_the_glossary_where_they_first_appear(path):
     assert len(re.findall(r"\]\(GLOSSARY\.md#[^)]+\)", prose(path))) >= 3
