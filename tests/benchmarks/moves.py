@@ -84,12 +84,11 @@ def opened(lab: Lab, browser: Any, lesson: str) -> Iterator[Any]:
     page.goto(f"{lab.url}/lab/tree/{lesson}.ipynb?token={lab.token}&reset")
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=3 * MINUTES)
     page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.isReady", timeout=3 * MINUTES)
+    # Returns when the last cell is done: those below the panel train, and are no part of a move.
     page.evaluate("async () => { await window.jupyterapp.commands.execute('notebook:run-all-cells') }")
     page.wait_for_selector("[role=status]", state="attached", timeout=9 * MINUTES)
     page.locator(LIVE_PLOT).last.scroll_into_view_if_needed(timeout=3 * MINUTES)
     page.wait_for_function(f"() => ({PLOT})?.data?.length > 0", timeout=3 * MINUTES)
-    idle = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-    page.wait_for_function(idle, timeout=9 * MINUTES)  # the cells below the panel train, and are no part of a move
     page.locator(LIVE_PLOT).last.scroll_into_view_if_needed()
     try:
         yield page

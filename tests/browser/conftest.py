@@ -22,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+LEAVE = 60  # seconds that a JupyterLab has to shut its kernels down
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -90,6 +91,10 @@ def served(home: Path) -> Iterator[Lab]:
             yield Lab(f"http://127.0.0.1:{port}", token)
         finally:
             server.terminate()
+            try:
+                server.wait(LEAVE)
+            except subprocess.TimeoutExpired:  # a kernel that does not answer would hold it, and the tests, for good
+                server.kill()
 
 
 def await_answer(url: str, server: subprocess.Popen) -> None:

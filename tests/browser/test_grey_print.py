@@ -42,7 +42,11 @@ def page(chromium: Any) -> Any:
 def samples(page: Any, name: str) -> dict[str, np.ndarray]:
     """What the legend shows of each line, in one ink."""
     figure = json.loads(FIGURES[name].to_json())
-    figure["layout"] |= {"legend": {"orientation": "v", "x": 1.05, "y": 1}, "width": 1200, "height": 880}
+    figure["layout"] |= {
+        "legend": {"orientation": "v", "x": 1.05, "y": 1, "yref": "paper", "yanchor": "top"},
+        "width": 1200,
+        "height": 880,
+    }
     page.evaluate("figure => Plotly.newPlot('here', figure.data, figure.layout)", figure)
     page.evaluate(INK)
     found = {}
@@ -50,7 +54,7 @@ def samples(page: Any, name: str) -> dict[str, np.ndarray]:
         box = entry.locator(".layers").bounding_box()
         clip = {"x": box["x"], "y": box["y"] + box["height"] / 2 - HIGH / 2, "width": WIDE, "height": HIGH}
         shot = Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("L")
-        found[entry.locator(".legendtext").inner_text()] = np.asarray(shot, dtype=float)
+        found[entry.locator(".legendtext").text_content()] = np.asarray(shot, dtype=float)
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"grey-{name.replace(' ', '-').replace(',', '')}.png")
     return found
