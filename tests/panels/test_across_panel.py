@@ -23,6 +23,7 @@ def panel():
 
 
 def test_the_rank_moves_the_upload_at_once_and_epsilon_and_sites_its_noise_alone(panel):
+    assert {name: control.value for name, control in panel.controls.items()} == panel.start
     up, [said] = panel.figure.data[3].x, panel.figure.data[3].text
     panel.controls["epsilon"].value = 1.0
     assert panel.figure.data[3].text != (said,)

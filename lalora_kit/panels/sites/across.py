@@ -88,6 +88,7 @@ class AcrossPanel(LivePanel):
         controls = three_sliders(self.start)
         epsilon = controls["epsilon"]
         epsilon.options = [(name, value) for name, value in epsilon.options if value < float("inf")]  # type: ignore[attr-defined]
+        epsilon.value = self.start["epsilon"]  # new options had put the slider at the first of them
         sites = W.IntSlider(value=self.start["clients"], min=1, max=len(NAMES), description="sites", layout=slim())
         return {**controls, "clients": sites}
 
