@@ -20,7 +20,7 @@ from lalora_kit.trial import study
 from lalora_kit.trial.gallery import runs as module
 from lalora_kit.trial.gallery.design import EPSILONS, Trial, gallery_trial
 from lalora_kit.trial.gallery.runs import FILE, count, facts, possible, run_gallery, take_kept
-from lalora_kit.trial.gallery.table import places, table, told, write
+from lalora_kit.trial.gallery.table import ends, places, table, told, write
 from lalora_kit.trial.gallery.traffic import traffic
 from lalora_kit.trial.study import lines
 from tests.fakes import free_runs
@@ -180,7 +180,13 @@ def test_the_rule_reads_everything_off_one_family(faked, tmp_path):
     write(path, SMALL)
     kept = json.loads((tmp_path / "gallery.json").read_text())
     assert len(kept["rows"]) == 16 and kept["strongest"] == {"3": "linear", "∞": "linear"}
-    assert kept["told"] == told([first, last])
+    assert kept["told"] == [*told([first, last]), ends([first, last], SMALL)]
+    at_ends = ends([first], SMALL)
+    assert at_ends.endswith("fedsa at ε=3, head-only at ε=3, linear at ε=3, linear-hog at ε=3."), (
+        "of two, each is an end"
+    )
+    wide = replace(SMALL, design=replace(SMALL.design, rates=(0.5, 1.0, 2.0), head_rates=(0.5, 1.0, 2.0)))
+    assert ends([first], wide).endswith(": none.")
 
 
 def test_a_clear_lead_is_ahead_and_a_tie_is_level(monkeypatch, faked, tmp_path):
@@ -276,4 +282,5 @@ def test_results_tell_the_trial_once_its_runs_ship_and_nothing_before():
         return
     found = places(file, gallery_trial("mnist"))
     assert table(found) in text
-    assert [line for line in told(found) if f"- {line}" not in text] == []
+    said = [*told(found), ends(found, gallery_trial("mnist"))]
+    assert [line for line in said if f"- {line}" not in text] == []
