@@ -175,10 +175,23 @@ def told(found: Sequence[Place]) -> list[str]:
     return said
 
 
+def ends(found: Sequence[Place], trial: Trial) -> str:
+    """Whose best rate lies at an end of the grid, so that a wider one might hold a better."""
+    grids = [(trial.design.rates, "methods"), (trial.design.head_rates, "baselines")]
+    at = [
+        f"{entry.name} at ε={epsilon_text(place.epsilon)}"
+        for place in found for grid, kind in grids for entry in getattr(place, kind)
+        if entry.rate in (grid[0], grid[-1])
+    ]  # fmt: skip
+    return f"Best rate at an end of the grid, so that a wider one might hold a better: {', '.join(at) or 'none'}."
+
+
 def write(path: Path, trial: Trial) -> list[Place]:
     """`gallery.json` beside the runs, and what it says."""
     found = places(path, trial)
     rows = [entry.to_json() for place in found for entry in (*place.methods, *place.baselines)]
     strongest = {epsilon_text(place.epsilon): place.strongest for place in found}
-    write_atomically(path.with_name(TABLE), dumps({"strongest": strongest, "told": told(found), "rows": rows}))
+    write_atomically(
+        path.with_name(TABLE), dumps({"strongest": strongest, "told": [*told(found), ends(found, trial)], "rows": rows})
+    )
     return found
