@@ -104,8 +104,14 @@ def servers_figure(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival
         figure.add_trace(go.Scatter(**{**rival_style(), **line}))
     figure.update_layout(template=TEMPLATE, title_text=title, height=420)
     figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
-    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(title_text=ACCURACY, range=span_of(curves, rivals), tickformat=".0%")
     return figure
+
+
+def span_of(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival]) -> tuple[float, float]:
+    """Ends of an axis that holds all accuracies with some room, so that baselines which are close are told apart."""
+    found = [*(y for curve in curves.values() for y in curve), *(one.accuracy for one in rivals)]
+    return max(0.0, min(found) - 0.08), min(1.0, max(found) + 0.08)
 
 
 @dataclass(frozen=True)
