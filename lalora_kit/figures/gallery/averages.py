@@ -35,6 +35,7 @@ SERVERS = {
     "flexlora": ("SVD", "dashdot", "diamond"),
 }
 DEEPEST = 2.5  # root mean squares at which a heatmap's colour is deepest
+EXACT = 1e-6  # what is nearer than that has no place on a log axis
 OFF = "off by, in sizes of the true mean"
 Points = Mapping[str, Sequence[tuple[float, float]]]  # way -> (x, how far off)
 
@@ -139,15 +140,15 @@ class AveragesView:
 
 def averages_data(view: AveragesView) -> list[dict[str, Any]]:
     """x and y of the traces of `averages_figure`: for each way a line over ε, its dot, a line over N, its dot."""
-    private = math.isfinite(view.epsilon)
     found = []
     for way in LOOKS:
-        for points, x in ((view.by_epsilon[way], view.epsilon), (view.by_clients[way], float(view.clients))):
-            shown = [(at, y) for at, y in points if y > 1e-6]  # what is exact has no place on a log axis
-            here = view.here[way]
-            dot = here > 1e-6 and (private or points is view.by_clients[way])
+        over_epsilon = view.by_epsilon[way], view.epsilon, math.isfinite(view.epsilon)
+        over_clients = view.by_clients[way], float(view.clients), True
+        for points, x, has_place in (over_epsilon, over_clients):
+            shown = [(at, y) for at, y in points if y > EXACT]
+            dot = has_place and view.here[way] > EXACT
             found.append({"x": [at for at, _ in shown], "y": [y for _, y in shown]})
-            found.append({"x": [x] * dot, "y": [here] * dot})
+            found.append({"x": [x] * dot, "y": [view.here[way]] * dot})
     return found
 
 
