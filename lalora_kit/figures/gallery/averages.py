@@ -35,6 +35,7 @@ SERVERS = {
     "flexlora": ("SVD", "dashdot", "diamond"),
 }
 DEEPEST = 2.5  # root mean squares at which a heatmap's colour is deepest
+EXACT = 1e-6  # what is nearer than that has no place on a log axis
 OFF = "off by, in sizes of the true mean"
 Points = Mapping[str, Sequence[tuple[float, float]]]  # way -> (x, how far off)
 
@@ -104,8 +105,14 @@ def servers_figure(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival
         figure.add_trace(go.Scatter(**{**rival_style(), **line}))
     figure.update_layout(template=TEMPLATE, title_text=title, height=420)
     figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
-    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(title_text=ACCURACY, range=span_of(curves, rivals), tickformat=".0%")
     return figure
+
+
+def span_of(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival]) -> tuple[float, float]:
+    """Ends of an axis that holds all accuracies with some room, so that baselines which are close are told apart."""
+    found = [*(y for curve in curves.values() for y in curve), *(one.accuracy for one in rivals)]
+    return max(0.0, min(found) - 0.08), min(1.0, max(found) + 0.08)
 
 
 @dataclass(frozen=True)
@@ -133,15 +140,15 @@ class AveragesView:
 
 def averages_data(view: AveragesView) -> list[dict[str, Any]]:
     """x and y of the traces of `averages_figure`: for each way a line over ε, its dot, a line over N, its dot."""
-    private = math.isfinite(view.epsilon)
     found = []
     for way in LOOKS:
-        for points, x in ((view.by_epsilon[way], view.epsilon), (view.by_clients[way], float(view.clients))):
-            shown = [(at, y) for at, y in points if y > 1e-6]  # what is exact has no place on a log axis
-            here = view.here[way]
-            dot = here > 1e-6 and (private or points is view.by_clients[way])
+        over_epsilon = view.by_epsilon[way], view.epsilon, math.isfinite(view.epsilon)
+        over_clients = view.by_clients[way], float(view.clients), True
+        for points, x, has_place in (over_epsilon, over_clients):
+            shown = [(at, y) for at, y in points if y > EXACT]
+            dot = has_place and view.here[way] > EXACT
             found.append({"x": [at for at, _ in shown], "y": [y for _, y in shown]})
-            found.append({"x": [x] * dot, "y": [here] * dot})
+            found.append({"x": [x] * dot, "y": [view.here[way]] * dot})
     return found
 
 

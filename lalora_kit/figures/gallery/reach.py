@@ -15,6 +15,7 @@ from plotly.subplots import make_subplots
 
 from lalora_kit.figures.ablation import rival_lines, rival_style
 from lalora_kit.figures.common import ACCURACY, NEUTRAL, TEMPLATE
+from lalora_kit.figures.gallery.averages import span_of
 from lalora_kit.figures.noise import LOG
 from lalora_kit.lessons.gallery.reach import Reach
 from lalora_kit.lessons.lesson import epsilon_text
@@ -118,7 +119,7 @@ def runs_figure(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival], 
         figure.add_trace(go.Scatter(**{**rival_style(), **line}))
     figure.update_layout(template=TEMPLATE, title_text=title, height=440)
     figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
-    figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(title_text=ACCURACY, range=span_of(curves, rivals), tickformat=".0%")
     return figure
 
 
