@@ -76,13 +76,13 @@ def test_a_client_of_one_class_is_the_real_one(made):
         losses.append(engine.evaluate(point, probe)[1])
     classes = torch.zeros(2, 10, dtype=torch.float64)
     classes[0, 3] = classes[1, 7] = 1
-    found = forecast(scores[2], Shares(classes, torch.tensor([10.0, 10.0])), SETTINGS, 0.0)
+    found = forecast(scores[2], Shares(classes, torch.tensor([10.0, 10.0], dtype=torch.float64)), SETTINGS, 0.0)
     assert found.clients == pytest.approx(sum(losses) / 2, rel=1e-4)
 
 
 def test_like_clients_without_noise_are_their_average(made):
     _, _, _, scores, *_ = made
-    even = Shares(torch.full((5, 10), 0.1, dtype=torch.float64), torch.full((5,), 20.0))
+    even = Shares(torch.full((5, 10), 0.1, dtype=torch.float64), torch.full((5,), 20.0, dtype=torch.float64))
     assert forecast(scores[2], even, SETTINGS, 0.0).above == pytest.approx(0, abs=1e-9)
     assert forecast(scores[2], even, SETTINGS, SIGMA).above > 1e-3
     one = Shares(even.classes[:1], even.sizes[:1])
@@ -139,15 +139,21 @@ def test_a_rank_without_a_forecast_takes_the_nearest_and_names_it(panel):
         ValleyPanel(panel.training, {8: panel.scores[8]}, mode="headless")
 
 
-def test_a_split_that_cannot_be_is_said(panel):
-    panel.controls["dirichlet_beta"].value = 0.1
-    panel.controls["clients"].value = 64
-    assert (
-        "some client was left without a digit" in panel.text.value and "no such split" in panel.figure.layout.title.text
-    )
-    assert list(panel.figure.data[5].y) == []
-    panel.controls["clients"].value = 4
-    assert list(panel.figure.data[5].y)
+def test_a_split_that_cannot_be_is_said(made):
+    """At β = .01 each class goes to about one client: 64 clients cannot all get a digit of ten classes."""
+    task, _, _, scores, uploads, lens, _ = made
+    given = replace(SETTINGS, dirichlet_beta=0.01, clients=64)
+    training = LiveTraining(task, uploads.method, given, ledger=Ledger(), lens=lens)
+    panel = ValleyPanel(training, scores, mode="live")
+    try:
+        assert "no such split" in panel.figure.layout.title.text and list(panel.figure.data[5].y) == []
+        panel.controls["dirichlet_beta"].value = 3.0
+        assert list(panel.figure.data[5].y) and "no such split" not in panel.figure.layout.title.text
+        panel.controls["dirichlet_beta"].value = 0.01
+        assert "β went from 3 to 0.01: in 100 draws some client was left without a digit" in panel.text.value
+    finally:
+        panel.keep.cancel()
+        training._refine.cancel()
 
 
 def test_a_run_is_measured_beside_its_forecast(panel, made):
