@@ -25,9 +25,12 @@ NOTEBOOKS, SHOTS = ROOT / "notebooks", ROOT / "build" / "screenshots"
 # 04 and 09 have other panels (`test_rate_panel`, `test_sites_panel`). 07 and 08 end in that of 00, on whatever task the
 # machine allows; the tests of notebooks run them headless.
 LIVE = [NOTEBOOKS / f"{name}.ipynb" for name in ("00_start_here", "01_gradient_coupling", "03_sharpness")]
-TRACES = {"01_gradient_coupling": 7}  # of a panel's figure, where it is not the training panel's
-AT_ONCE = {"01_gradient_coupling": ("epsilon", "clients", "learning_rate")}  # what moves its picture without training
-SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3}
+TRACES = {"01_gradient_coupling": 7, "03_sharpness": 7}  # of a panel's figure, where it is not the training panel's
+AT_ONCE = {  # what moves its picture without training
+    "01_gradient_coupling": ("epsilon", "clients", "learning_rate"),
+    "03_sharpness": ("epsilon", "rank", "clients", "dirichlet_beta"),
+}
+SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3, "dirichlet_beta": 3}
 THREE = ("epsilon", "rank", "clients")
 MINUTES = 60_000
 REDRAW = 0.2  # seconds from key to picture on an idle machine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,19 @@ def test_a_weight_has_no_intruders_against_itself_nor_where_only_its_values_chan
     assert of_weight(W0, W0).count() == 0
     factors = torch.rand(M, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 3 + 0.5
     assert of_weight(W0, (U * S * factors) @ VH).count() == 0
+
+
+def test_a_known_matrix_has_the_cosines_that_were_put_into_it():
+    """diag(80, 79, …, 1), whose directions are the axes; the tuned weight's strongest one is turned by hand."""
+    frozen = torch.diag(torch.arange(M, 0, -1, dtype=torch.float64))
+    turned = torch.zeros(M, dtype=torch.float64)
+    turned[:9] = 1 / 3  # of nine axes alike: |cosine| 1/3 with each, an intruder
+    found = of_weight(frozen, frozen + 1e6 * torch.outer(turned, torch.eye(M, dtype=torch.float64)[0]))
+    assert float(found.cosines[0]) == pytest.approx(1 / 3, abs=1e-3)
+    assert found.count(first=1) == 1 and found.count(first=1, threshold=0.33) == 0
+    turned[:9] = torch.tensor([math.sqrt(0.5), math.sqrt(0.5), *[0.0] * 7])  # 45 degrees between two: .71, none
+    found = of_weight(frozen, frozen + 1e6 * torch.outer(turned, torch.eye(M, dtype=torch.float64)[0]))
+    assert float(found.cosines[0]) == pytest.approx(math.sqrt(0.5), abs=1e-3) and found.count(first=1) == 0
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])

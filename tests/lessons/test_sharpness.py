@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.func import functional_call
 
-from lalora_kit.engine.adapters import Adapter, average
+from lalora_kit.engine.adapters import Adapter
 from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gradients import mean_gradient, prepared
 from lalora_kit.lessons.hessian import hessian_product, lanczos
@@ -21,9 +21,8 @@ from lalora_kit.lessons.sharpness import (
     FACTORS_AND_HEAD,
     WEIGHTS,
     leaves_of,
-    loss_along,
-    loss_surface,
     part_of_loss,
+    plane_through,
     rescaled,
     sharpness,
 )
@@ -144,48 +143,51 @@ def test_lanczos_says_when_it_has_not_converged_and_knows_a_zero_matrix():
         assert math.isnan(broken.largest) and not broken.converged and "not finite" in str(broken)
 
 
-def test_the_line_ends_at_the_clients_and_passes_their_average():
-    other = random_adapter(TASK, 2, S, 1).map(torch.Tensor.double)
-    line = loss_along(ENGINE, ADAPTER, other, SPLIT, points=5)
-    middle = average(ADAPTER, [ADAPTER, other], [0.5, 0.5], frozenset("AB"))
-    for x, adapter in ((0, ADAPTER), (2, middle), (4, other)):
-        accuracy, loss = ENGINE.evaluate(adapter, typed(SPLIT))
-        assert (line.accuracies[x], line.losses[x]) == pytest.approx((accuracy, loss), rel=1e-6)
-        assert loss == pytest.approx(float(plain_loss(dict(adapter.tensors))), rel=1e-5)
-    straight = np.linspace(line.losses[0], line.losses[-1], 5)
-    assert line.positions == (0, 0.25, 0.5, 0.75, 1)
-    assert line.barrier == pytest.approx(max(np.array(line.losses) - straight), abs=1e-12)
-    assert loss_along(ENGINE, ADAPTER, ADAPTER, SPLIT, points=3).barrier == pytest.approx(0, abs=1e-12)
-
-
 def typed(split: Split) -> Split:
     return Split({"x": split.inputs["x"].double()}, split.labels)
 
 
-def test_the_surface_is_the_loss_on_a_filter_normalised_plane():
-    surface = loss_surface(ENGINE, ADAPTER, SPLIT, generator=rng(3), points=5)
-    assert surface.losses.shape == (5, 5) and surface.positions.tolist() == [-1, -0.5, 0, 0.5, 1]
-    assert float(surface.losses[2, 2]) == pytest.approx(float(plain_loss(dict(ADAPTER.tensors))), rel=1e-5)
-    generator, planes = rng(3), []
-    for _ in range(2):  # the same draws, normalised row by row by hand
-        plane = {}
-        for key in (("A", "body"), ("B", "body")):
-            value = ADAPTER.tensors[key].numpy()
-            rows = generator.standard_normal(value.shape)
-            plane[key] = [r * np.linalg.norm(v) / np.linalg.norm(r) for r, v in zip(rows, value, strict=True)]
-        planes.append(plane)
-    corner = dict(ADAPTER.tensors)
-    for key in planes[0]:
-        corner[key] = corner[key] + torch.from_numpy(0.5 * np.array(planes[0][key]) - np.array(planes[1][key]))
-    assert float(surface.losses[3, 0]) == pytest.approx(float(plain_loss(corner)), rel=1e-5)
+def test_the_plane_holds_its_three_points_and_their_losses():
+    one, other = (random_adapter(TASK, 2, S, seed).map(torch.Tensor.double) for seed in (1, 2))
+    plane = plane_through(ADAPTER, one, other)
+    gram = plane.axes @ plane.axes.T
+    assert gram.numpy() == pytest.approx(np.eye(2), abs=1e-12)
+    assert plane.place(ADAPTER) == pytest.approx((0, 0), abs=1e-12)
+    assert plane.place(one) == pytest.approx(tuple(plane.ends[0].tolist())) and plane.place(one)[1] == pytest.approx(0)
+    for adapter in (ADAPTER, one, other):
+        assert plane.beside(adapter) == pytest.approx(0, abs=1e-12)
+        loss = ENGINE.evaluate(plane.at(*plane.place(adapter)), typed(SPLIT))[1]
+        assert loss == pytest.approx(float(plain_loss(dict(adapter.tensors))), rel=1e-5)
+    apart = random_adapter(TASK, 2, S, 3).map(torch.Tensor.double)
+    assert 0 < plane.beside(apart) < 1
 
 
-def test_zero_rows_and_biases_do_not_move():
-    still = ADAPTER.with_tensors({("B", "body"): torch.zeros_like(ADAPTER.tensors["B", "body"])})
-    flat = loss_surface(ENGINE, still, SPLIT, generator=rng(), points=3).losses
-    assert torch.equal(flat, flat[0, 0].expand(3, 3))  # with B = 0 nothing that A does is seen
-    moved = loss_surface(ENGINE, still, SPLIT, generator=rng(), space=FACTORS_AND_HEAD, points=3).losses
-    assert float(moved.std()) > 1e-3
+def test_distances_on_the_plane_are_those_of_the_weights():
+    one, other = (random_adapter(TASK, 2, S, seed).map(torch.Tensor.double) for seed in (1, 2))
+    plane = plane_through(ADAPTER, one, other)
+
+    def weights(adapter: Adapter) -> torch.Tensor:
+        parts = [S * adapter.tensors["B", "body"] @ adapter.tensors["A", "body"]]
+        return torch.cat([x.flatten() for x in (*parts, *adapter.of("head").values())])
+
+    between = float((weights(one) - weights(other)).norm())
+    assert float((plane.ends[0] - plane.ends[1]).norm()) == pytest.approx(between)
+
+
+def test_the_map_is_the_loss_at_each_point_and_rescaling_factors_does_not_move_it():
+    one, other = (random_adapter(TASK, 2, S, seed).map(torch.Tensor.double) for seed in (1, 2))
+    plane, xs, ys = plane_through(ADAPTER, one, other), [0.0, 0.5], [-0.5, 0.0, 1.0]
+    losses = plane.losses(ENGINE, typed(SPLIT), xs, ys)
+    assert losses.shape == (2, 3)
+    tensors = {("W", "body"): torch.zeros(0), **{("head", name): v for name, v in ADAPTER.of("head").items()}}
+    vector = plane.origin + 0.5 * plane.axes[0] + 1.0 * plane.axes[1]
+    body = ADAPTER.products()["body"]
+    tensors["W", "body"], rest = vector[: body.numel()].reshape(body.shape), vector[body.numel() :]
+    for name, value in ADAPTER.of("head").items():
+        tensors["head", name], rest = rest[: value.numel()].reshape(value.shape), rest[value.numel() :]
+    assert float(losses[1, 2]) == pytest.approx(float(plain_loss(tensors)), rel=1e-5)
+    again = plane_through(rescaled(ADAPTER, 4.0), rescaled(one, 0.5), other).losses(ENGINE, typed(SPLIT), xs, ys)
+    assert again.numpy() == pytest.approx(losses.numpy(), rel=1e-6)
 
 
 def test_what_cannot_be_measured_is_refused():
@@ -195,8 +197,11 @@ def test_what_cannot_be_measured_is_refused():
         sharpness(ENGINE, ADAPTER, SPLIT.select(torch.tensor([], dtype=torch.long)), generator=rng())
     with pytest.raises(ValueError, match=r"scale=0\.3 of the adapter is not the engine's \[0\.7\]"):
         sharpness(ENGINE, Adapter(ADAPTER.tensors, 0.3), SPLIT, generator=rng())
-    with pytest.raises(ValueError, match="points=1 is no line"):
-        loss_along(ENGINE, ADAPTER, ADAPTER, SPLIT, points=1)
+    with pytest.raises(ValueError, match="lie on one line, which is no plane"):
+        plane_through(ADAPTER, rescaled(ADAPTER, 2.0), ADAPTER)
+    one = random_adapter(TASK, 2, S, 1).map(torch.Tensor.double)
+    with pytest.raises(ValueError, match="take ends of different runs"):
+        plane_through(ADAPTER, one, one)
     for factor in (0.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="other than 0"):
             rescaled(ADAPTER, factor)

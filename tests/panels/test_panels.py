@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lalora_kit import METHODS, Settings, federated_rounds, load_task
+from lalora_kit.engine.persample import Engine
 from lalora_kit.figures.training import training_data
 from lalora_kit.lessons.coupling import coupling
 from lalora_kit.panels import lenses as panels
@@ -90,22 +91,25 @@ def test_uploads_look_on_and_change_nothing(task):
     assert torch.allclose(mean.float(), watched.adapter.tensors["B", task.targets[0]], rtol=1e-2, atol=1e-4)
 
 
-def test_the_way_is_an_arc_over_its_round(task, probe):
+def test_heights_are_the_clients_losses_above_their_average(task, probe):
     uploads = panels.Uploads(METHODS["dp-lora"])
-    lens = panels.way_lens(task, probe, uploads)
+    lens = panels.heights_lens(task, probe, uploads)
     [r] = federated_rounds(task, uploads.method, SETTINGS)
     seen = lens.measure(SETTINGS, r)
-    line = panels.way(task, SETTINGS, uploads, probe, points=5)
-    assert [y for _, y in seen.points] == [*line.losses, None]
-    assert all(round(x) == r.round for x, _ in seen.points) and seen.beside[0][0] == r.round
-    assert f"averaged {line.losses[2]:.2f}" in lens.headline(r, seen)
+    engine = Engine(task, SETTINGS.scale)
+    alone = [engine.evaluate(client, probe)[1] for client in uploads.clients]
+    average = engine.evaluate(r.adapter, probe)[1]
+    assert seen.points == [(1, pytest.approx(sum(alone) / 2 - average))] and seen.beside == [
+        (1, pytest.approx(average))
+    ]
+    assert f"{sum(alone) / 2 - average:.2f} nats above" in lens.headline(r, seen)
     uploads.clients = []  # the next round has come: what was seen of this one stays
     assert lens.measure(SETTINGS, r) is seen
 
 
-def test_one_client_goes_nowhere(task, probe):
+def test_one_client_stands_at_its_own_average(task, probe):
     uploads = panels.Uploads(METHODS["dp-lora"])
     alone = dataclasses.replace(SETTINGS, clients=1)
-    list(federated_rounds(task, uploads.method, alone))
-    line = panels.way(task, alone, uploads, probe, points=3)
-    assert max(line.losses) - min(line.losses) < 1e-6
+    [r] = federated_rounds(task, uploads.method, alone)
+    [(_, height)] = panels.heights_lens(task, probe, uploads).measure(alone, r).points
+    assert height == pytest.approx(0, abs=1e-6)

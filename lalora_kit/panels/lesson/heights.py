@@ -137,11 +137,11 @@ def forecast(
     weights = shares.sizes / shares.sizes.sum()
     whole = (weights[:, None] * shares.classes).sum(0)
     classes = shares.classes if data else whole.expand_as(shares.classes)
-    batches = (
-        shares.sizes * settings.sample_rate
-        if settings.batch_size is None
-        else torch.full_like(shares.sizes, settings.batch_size)
-    )
+    if settings.batch_size is not None:
+        batches = torch.full_like(shares.sizes, settings.batch_size)
+    else:
+        assert settings.sample_rate is not None, "settings hold one of the two"
+        batches = shares.sizes * settings.sample_rate
     std = math.sqrt(settings.local_steps) * noise_multiplier * settings.clip_norm / batches
     draws = torch.arange(len(weights)) % len(scores.by_noise)
     moves = torch.einsum("ic,csk->isk", classes, scores.by_class) + std[:, None, None] * scores.by_noise[draws]
