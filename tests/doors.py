@@ -41,7 +41,7 @@ def links() -> str:
     return (
         "- **Binder** (not tried by us; CPU, 2 GB; a launch may fail or take minutes): "
         f"[open JupyterLab in the browser]({binder})\n"
-        f"- **Colab** (not tried by us; GPU sessions; the first cell installs the kit): {colab}\n"
+        f"- **Colab** (not tried by us; the first cell installs the kit): {colab}\n"
         f"- **your machine**: `python -m pip install git+{address()}`, then `lalora notebooks DIR` copies them out"
     )
 

@@ -16,7 +16,10 @@ from tests.benchmarks import door
 from tests.tiny import FAST, linear_task
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", *(f"notebooks/{name}.md" for name in ("GUIDE", "RESULTS", "GLOSSARY", "INSTRUCTORS")))
+PAGES = (
+    "README.md",
+    *(f"notebooks/{name}.md" for name in ("GUIDE", "DEPLOYING", "RESULTS", "GLOSSARY", "INSTRUCTORS")),
+)
 TEXTS = {name: (ROOT / name).read_text("utf-8") for name in PAGES}
 README, GUIDE = TEXTS["README.md"], TEXTS["notebooks/GUIDE.md"]
 MOST_WORDS, MOST_PICTURES = 900, 3
@@ -31,6 +34,12 @@ COSTLY = (
     "The lines above are the showing",
     "has none for ever",
     "a small arc over the round's number",
+    "so no row holds, and none holds the other way round",
+    "What it carries it can also spoil",
+    "Which site a node speaks for is what it says",
+    "two names that only a program can tell apart",
+    "privacy is cheap in crowds",
+    "earns no credit",
 )
 
 
