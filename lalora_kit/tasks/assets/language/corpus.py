@@ -8,7 +8,7 @@ capitals and punctuation. Copies of other packages inside them are left out, for
 from __future__ import annotations
 
 import re
-import sysconfig
+import sys
 from collections.abc import Iterator
 from importlib.metadata import metadata
 from pathlib import Path
@@ -53,11 +53,10 @@ def corpus() -> list[tuple[str, str]]:
     Raises:
         ValueError: naming a package of the list that is not installed.
     """
-    places = Path(sysconfig.get_paths()["purelib"])
     private = {bare(text) for _, _, text in library(private=True)}
     kept = {text: module for text, module in public_sentences() if bare(text) not in private}
     for name, folder in PACKAGES.items():
-        root = next((path / folder for path in map(Path, [places, *_more()]) if (path / folder).is_dir()), None)
+        root = next((path / folder for path in places() if (path / folder).is_dir()), None)
         if root is None:
             raise ValueError(f"{name} is not installed, and the public text has its docstrings; install '.[real,test]'")
         for text in package_sentences(root):
@@ -66,10 +65,9 @@ def corpus() -> list[tuple[str, str]]:
     return sorted(kept.items(), key=lambda line: number_of(line[0]))
 
 
-def _more() -> list[str]:
-    import sys
-
-    return [path for path in sys.path if path.endswith("site-packages")]
+def places() -> list[Path]:
+    """Where packages are installed, in the order in which an import looks there."""
+    return [Path(path) for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
 def licences() -> list[dict[str, str]]:
