@@ -22,8 +22,12 @@ PHOTOGRAPHS: Mapping[str, Any] = MappingProxyType(
 #: Sentences: α = 16 makes the adapter's gradient as large as the head's, which else fills most of what is clipped.
 SENTENCES: Mapping[str, Any] = MappingProxyType(
     {
-        **{"clients": 4, "sample_rate": 0.05, "rounds": 20},
-        **{"alpha": 16.0, "learning_rate": 1.0, "head_learning_rate": 2.0},
+        "clients": 4,
+        "sample_rate": 0.05,
+        "rounds": 20,
+        "alpha": 16.0,
+        "learning_rate": 1.0,
+        "head_learning_rate": 2.0,
     }
 )
 #: What the first lesson and every command take where nobody names a task.
