@@ -60,6 +60,7 @@ def word_pieces(vocabulary: Sequence[str]) -> Any:
     cut.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     cut.decoder = decoders.WordPiece()
     cut.post_processor = processors.BertProcessing((END, SPECIAL.index(END)), (START, SPECIAL.index(START)))
+    cut.add_special_tokens(list(SPECIAL))  # which decoding then leaves out
     cut.enable_truncation(LONGEST)
     cut.enable_padding(pad_id=SPECIAL.index(PAD), pad_token=PAD, length=LONGEST)
     return cut
