@@ -165,6 +165,10 @@ TASKS: dict[str, tuple[str, str]] = {
         "lalora_kit.tasks.embedded.stdlib_docs:load_by_module",
         "the same sentences, each client made of whole library modules: a natural split, far from IID",
     ),
+    "stdlib-docs-distilled": (
+        "lalora_kit.tasks.embedded.minilm_pico:load",
+        "the sentences of stdlib-docs on MiniLM-pico, which was distilled from a sentence transformer",
+    ),
     "cifar100": (HUB, "50,000 pictures of 32x32 in 100 classes, on Swin-T (from the hub)"),
     "tiny-imagenet": (HUB, "100,000 pictures of 64x64 in 200 classes, on Swin-T (from the hub)"),
     "glue/sst2": (HUB, "67,349 sentences on films, good or bad, on RoBERTa-base (from the hub)"),

@@ -43,27 +43,35 @@ STUDY = Study(
 )
 
 
-def final(done: Done, method: str, epsilon: str, seeds: tuple[int, ...]) -> list[float]:
+def final(study: Study, done: Done, method: str, epsilon: str, seeds: tuple[int, ...]) -> list[float]:
     """Accuracies of a method at its best rate, seed by seed."""
-    row: Row = (method, epsilon, STUDY.usual.clients)
-    return [done[cell][-1] for cell in STUDY.cells(row, STUDY.best(row, done), seeds)]
+    row: Row = (method, epsilon, study.usual.clients)
+    return [done[cell][-1] for cell in study.cells(row, study.best(row, done), seeds)]
 
 
-def best_adapter(done: Done, epsilon: str) -> str:
+def best_adapter(study: Study, adapters: tuple[str, ...], done: Done, epsilon: str) -> str:
     """The method that is best on the seeds that choose."""
-    return max(ADAPTERS, key=lambda name: statistics.fmean(final(done, name, epsilon, TUNING)))
+    return max(
+        adapters, key=lambda name: statistics.fmean(final(study, done, name, epsilon, study.tuning_seeds[epsilon]))
+    )
+
+
+def margins_of(study: Study, adapters: tuple[str, ...], done: Done, epsilon: str) -> dict[str, Any]:
+    """Points of the best adapter over each baseline, seed by seed, with the 95 % interval of their mean."""
+    best, seeds = best_adapter(study, adapters, done, epsilon), study.reported
+    own = final(study, done, best, epsilon, seeds)
+    over = {}
+    for name in study.against:
+        others = final(study, done, name, epsilon, seeds)
+        gained = effect_at([100 * (a - b) for a, b in zip(own, others, strict=True)])
+        over[name] = {"points": round(gained.mean, 2), "from": round(gained.low, 2), "to": round(gained.high, 2)}
+    accuracy = {n: round(statistics.fmean(final(study, done, n, epsilon, seeds)), 4) for n in (*adapters, *over)}
+    return {"epsilon": float(epsilon), "seeds": list(seeds), "best adapter": best, "accuracy": accuracy, "over": over}
 
 
 def margins(done: Done, epsilon: str = "3") -> dict[str, Any]:
-    """Points of the best adapter over each baseline, seed by seed, with the 95 % interval of their mean."""
-    best, seeds = best_adapter(done, epsilon), STUDY.reported
-    own = final(done, best, epsilon, seeds)
-    over = {}
-    for name in STUDY.against:
-        gained = effect_at([100 * (a - b) for a, b in zip(own, final(done, name, epsilon, seeds), strict=True)])
-        over[name] = {"points": round(gained.mean, 2), "from": round(gained.low, 2), "to": round(gained.high, 2)}
-    accuracy = {name: round(statistics.fmean(final(done, name, epsilon, seeds)), 4) for name in (*ADAPTERS, *over)}
-    return {"epsilon": float(epsilon), "seeds": list(seeds), "best adapter": best, "accuracy": accuracy, "over": over}
+    """`margins_of` this study."""
+    return margins_of(STUDY, ADAPTERS, done, epsilon)
 
 
 def rows(done: Done, epsilon: str = "3") -> list[str]:

@@ -146,3 +146,10 @@ def public_sentences() -> list[tuple[str, str]]:
         if text not in private:
             public.setdefault(text, module)
     return sorted(public.items())
+
+
+def reference() -> list[str]:
+    """Unique sentences of the language reference, sorted; none that a module of a subject holds: public inputs."""
+    private = {text for _, _, text in library(private=True)}
+    source = (Path(sysconfig.get_paths()["stdlib"]) / TOPICS).read_bytes()
+    return sorted({sentence for text in topics(source) for sentence in sentences(text)} - private)
