@@ -135,7 +135,7 @@ def glossary(notebooks: Path, out_dir: Path) -> None:
         return
     body = re.sub(r"<h3>(.*?)</h3>", lambda word: f'<h3 id="{word[1].replace(" ", "-")}">{word[1]}</h3>',
                   markdown_html(source.read_text(encoding="utf-8")))  # fmt: skip
-    other = r'<a href="[^"#]*\.md[^"]*">(.*?)</a>'  # documents that do not lie beside it; their words may fill two lines
+    other = r'<a href="[^"#]*\.md[^"]*">(.*?)</a>'  # a document that does not lie beside it
     body = re.sub(other, r"\1", body, flags=re.DOTALL)
     (out_dir / f"{WORDS}.html").write_text(fill("words.html.j2", body=body), encoding="utf-8")
 
