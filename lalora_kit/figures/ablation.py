@@ -19,7 +19,7 @@ from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.tasks.heads.linear import HOG, LINEAR
 from lalora_kit.trial.ablation import Runs
 from lalora_kit.trial.designs import Design
-from lalora_kit.trial.rivals import Rival, rivals
+from lalora_kit.trial.rivals import LINEARS, Rival, rival, untrained
 
 RATE = "learning_rate"
 #: setting -> what its axis is called
@@ -142,13 +142,16 @@ def axes_figure(lines: Mapping[str, Mapping[str, Line]], title: str) -> go.Figur
 
 
 def rivals_along(runs: Runs, axis: str, guess: float, design: Design) -> dict[str, dict[float, list[float]]]:
-    """Final accuracies of the linear baseline and the public guess along ε or clients; the usual place elsewhere."""
+    """Final accuracies of each linear model and of the public guess along ε or clients; the usual place elsewhere.
+
+    Each linear model has a line of its own along the whole axis, also where the other one is ahead.
+    """
     found: dict[str, dict[float, list[float]]] = {}
     for x in design.axes[axis]:
         place = {"epsilon": design.usual.epsilon, "clients": design.usual.clients, axis: x}
-        for one in rivals(runs, place["epsilon"], int(place["clients"]), guess, design):
-            if one.name != HEAD_ONLY:
-                found.setdefault(one.name, {})[x] = [curve[-1] for curve in one.curves]
+        trained = [rival(runs, name, place["epsilon"], int(place["clients"]), design) for name in LINEARS]
+        for one in [*filter(None, trained), *untrained(guess, design)]:
+            found.setdefault(one.name, {})[x] = [curve[-1] for curve in one.curves]
     return found
 
 

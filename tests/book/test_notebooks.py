@@ -22,7 +22,7 @@ EXPECTED = {
     "01_gradient_coupling": (4, {"surprise_clean", "surprise_noised", "surprise_in_turn", "cosine_noised", "epsilon"}),
     "02_noise_amplification": (6, {"crossing_trained", "noise_per_entry_run", "energy_left_by_turns", "epsilon"}),
     "03_sharpness": (4, {"loss_half_way", "ridge", "change_factors", "change_weights", "lambda_weights", "epsilon"}),
-    "04_la_lora": (5, {"accuracy_la-lora", "cliff_in_turns", "points_turns_at_best", "epsilon", "runs_in_grid"}),
+    "04_la_lora": (6, {"accuracy_la-lora", "cliff_in_turns", "points_turns_at_best", "epsilon", "runs_in_grid"}),
     "05_is_it_private": (4, {"epsilon", "window_share", "audit_right", "audit_wrong", "audit_beyond", "claim"}),
     "07_vision_at_scale": (2, {"accuracy", "epsilon", "sigma_500", "sigma_6250", "releases"}),
     "08_language_at_scale": (1, {"accuracy", "epsilon", "lost_smallest", "lost_largest", "owners", "releases"}),

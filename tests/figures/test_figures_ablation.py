@@ -6,10 +6,11 @@ import math
 import pytest
 
 from lalora_kit.figures import ablation as figures_ablation
-from lalora_kit.figures.ablation import axes_figure, rates_figure
+from lalora_kit.figures.ablation import axes_figure, rates_figure, rivals_along
 from lalora_kit.methods import METHODS
 from lalora_kit.trial import grid
-from lalora_kit.trial.rivals import Rival
+from lalora_kit.trial.designs import DIGITS
+from lalora_kit.trial.rivals import Rival, bare_run
 
 LINES = {"la-lora": {0.5: [0.4, 0.6], 1.0: [0.7]}, "dp-lora × 0.5": {0.5: [0.3, 0.5], 1.0: [0.2, 0.2]}}
 ACROSS = [Rival("linear", 3.0, 8, 1.0, [[0.3, 0.5]]), Rival("untrained", math.nan, 0, math.nan, [[0.2]])]
@@ -59,3 +60,24 @@ def test_head_only_has_one_accuracy_for_all_rates_and_its_own_at_each_epsilon():
     assert figures_ablation.head_line(HEAD, "learning_rate", [0.5, 1.0]) == {"x": [0.25, 1.0], "y": [0.45, 0.45]}
     line = figures_ablation.head_line({1.0: [0.3, 0.5], math.inf: [0.9]}, "epsilon", [1.0, math.inf])
     assert line == {"x": [1.0, 2.0], "y": [0.4, 0.9]}
+
+
+def test_each_linear_model_has_a_line_of_its_own_along_the_whole_axis():
+    """`linear` is ahead at ε = 1 and `linear-hog` at ε = 3: still, neither line stops where the other one leads."""
+    runs = {}
+    for name, epsilon, tuned, told in (
+        ("linear", 1.0, 0.8, 0.7),
+        ("linear-hog", 1.0, 0.5, 0.4),
+        ("linear", 3.0, 0.6, 0.5),
+        ("linear-hog", 3.0, 0.9, 0.8),
+    ):
+        for rate in DIGITS.head_rates:
+            runs |= {bare_run(name, rate, epsilon, seed, DIGITS): [tuned] for seed in DIGITS.tuning_seeds}
+        first = DIGITS.head_rates[0]  # all rates are as good, so the first one is the best
+        runs |= {bare_run(name, first, epsilon, seed, DIGITS): [0.0, told] for seed in (0, 1)}
+    found = rivals_along(runs, "epsilon", 0.2, DIGITS)
+    assert found["linear"] == {1.0: [0.7, 0.7], 3.0: [0.5, 0.5]}
+    assert found["linear-hog"] == {1.0: [0.4, 0.4], 3.0: [0.8, 0.8]}
+    assert found["untrained"] == {epsilon: [0.2] for epsilon in DIGITS.axes["epsilon"]}
+    assert "untrained" not in rivals_along(runs, "epsilon", math.nan, DIGITS)
+    assert rivals_along(runs, "clients", math.nan, DIGITS)["linear"] == {DIGITS.usual.clients: [0.5, 0.5]}

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-MOST_WORDS, MOST_LINES, MOST_PRINTS = 900, 60, 2
+MOST_WORDS, MOST_LINES, MOST_COLUMNS, MOST_PRINTS = 900, 60, 90, 2
 #: Ways of putting it that cost a reader a second look, or promise too much.
 UNCLEAR = (
     "are ruled out above a stated effect", "and what comes of it", "is for the figure to say", "what is missing to 1",
@@ -55,22 +55,28 @@ def words(text):
     return len(re.findall(r"[^\W_]+(?:['’.-][^\W_]+)*", text))
 
 
-def on_view(path):
-    """Lines of code that a reader sees; parameters are a table of sliders, and count for nothing."""
+def view(path):
+    """The lines of code that a reader sees; parameters are a table of sliders, and count for nothing."""
     seen = [
         cell
         for cell in cells(path, "code")
         if not cell.metadata.get("jupyter", {}).get("source_hidden")
         and "parameters" not in cell.metadata.get("tags", [])
     ]
-    return sum(len([line for line in cell.source.splitlines() if line.strip()]) for cell in seen)
+    return [line for cell in seen for line in cell.source.splitlines() if line.strip()]
 
 
 @NEW
 def test_a_lesson_is_short(path):
     assert words(prose(path)) <= MOST_WORDS
-    assert on_view(path) <= MOST_LINES
+    assert len(view(path)) <= MOST_LINES
     assert len(list(calls(path, "print"))) <= MOST_PRINTS, "numbers stand in tables"
+
+
+@NEW
+def test_code_on_view_fits_its_box(path):
+    """A page at 1280 pixels shows 90 columns of it without scrolling; folded cells may be wider."""
+    assert [line for line in view(path) if len(line) > MOST_COLUMNS] == []
 
 
 @EACH

@@ -128,11 +128,12 @@ def test_a_move_says_what_changed_and_what_the_shipped_runs_say_to_it(panel):
     panel.controls["method"].value = "rolora"
     assert "method la-lora → rolora." in panel.text.value
     panel.controls["epsilon"].value = math.inf
-    said = "ε 3 → ∞: the nearest shipped runs&#x27; mean rises to 80.0% (from 40.0%)."
+    said = "ε 3 → ∞: the nearest shipped runs&#x27; mean rises from 40.0% to 80.0%."
     assert said in panel.text.value
     assert panel.figure.data[14].x == (0.5, 0.5), "the slider's place on the right"
     panel.controls["learning_rate"].value = 2.0
-    assert panel.figure.data[14].x == (2.0, 2.0) and "mean stays at 80.0%" in panel.text.value
+    assert panel.figure.data[14].x == (2.0, 2.0)
+    assert "nearest shipped runs stay the same (mean 80.0%)." in panel.text.value
     panel.buttons["Reset"].click()
     assert "→" not in panel.text.value
 

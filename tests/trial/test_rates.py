@@ -58,6 +58,17 @@ def test_a_sentence_tells_where_two_methods_hold_and_what_is_left():
     )
 
 
+def test_the_finding_counts_the_places_where_one_method_is_ahead():
+    done = made_up()
+    assert rates.finding(done) == (
+        "la-lora bears larger rates than dp-lora at 0 of 4 places; <br>"
+        "its best rate reaches more than dp-lora's at 0 of 4"
+    )
+    done[rates.adapter_cell("la-lora", 1.0, 4, 8.0, 0)] = [2.5]  # lifts the mean over three seeds to the best of all
+    assert "at 1 of 4 places" in rates.finding(done) and rates.finding(done).endswith("at 1 of 4")
+    assert rates.finding({cell: run for cell, run in done.items() if cell.epsilon == 3}).endswith("at 0 of 2")
+
+
 @pytest.fixture(scope="module")
 def kept():
     """The runs that ship."""

@@ -6,7 +6,6 @@ that ends here adds a dot to it. On the left a band of the grid lies under the c
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -125,17 +124,15 @@ class RatePanel(LivePanel):
         ]  # fmt: skip
         if not told:
             return self.change
-        ends = [self.shipped_mean(at) for at in (before, now)]
-        if any(map(math.isnan, ends)):
+        first, last = (self.shipped(*at)[0] for at in (before, now))
+        if not first or not last:
             return f"{', '.join(told)}."
-        word = "stays at" if ends[0] == ends[1] else "rises to" if ends[1] > ends[0] else "falls to"
-        return f"{', '.join(told)}: the nearest shipped runs' mean {word} {ends[1]:.1%} (from {ends[0]:.1%})."
-
-    def shipped_mean(self, at: At) -> float:
-        """Mean accuracy of the shipped runs nearest to a method's settings; NaN without any."""
-        method, settings = at
-        curves, _ = self.shipped(method, settings)
-        return statistics.fmean(curve[-1] for curve in curves) if curves else math.nan
+        start, end = (statistics.fmean(curve[-1] for curve in found) for found in (first, last))
+        if first == last:
+            return f"{', '.join(told)}: the nearest shipped runs stay the same (mean {end:.1%})."
+        word = f"{'rises' if end > start else 'falls'} from {start:.1%} to"
+        word = "stays at" if f"{start:.1%}" == f"{end:.1%}" else word
+        return f"{', '.join(told)}: the nearest shipped runs' mean {word} {end:.1%}."
 
     def update(self) -> None:
         """A run that has just ended leaves its dot; then draw."""
