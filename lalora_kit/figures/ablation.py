@@ -13,10 +13,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.common import ACCURACY, LOOKS, NEUTRAL, TEMPLATE, Line, band, edge, look, seeds
+from lalora_kit.figures.common import ACCURACY, LOOKS, TEMPLATE, Line, band, edge, look, seeds
+from lalora_kit.figures.pictures.across import RIVAL_LOOKS, rival_lines, rival_look, rival_style
 from lalora_kit.lessons.lesson import epsilon_text
-from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
-from lalora_kit.tasks.heads.linear import HOG, LINEAR
+from lalora_kit.runs.yardsticks import HEAD_ONLY
 from lalora_kit.trial.ablation import Runs
 from lalora_kit.trial.designs import Design
 from lalora_kit.trial.rivals import LINEARS, Rival, rival, untrained
@@ -36,55 +36,6 @@ CONTROL_LOOKS = {
     "dp-lora × 0.71": ("dp-lora", "dashdot", "star"),
     "dp-lora × 0.5": ("dp-lora", "dot", "star-square"),
 }
-
-#: baseline -> (dash, marker): all are grey, so each is told by its dash and by its name, written at its line
-RIVAL_LOOKS = {
-    HEAD_ONLY: ("dot", "x-thin-open"),
-    LINEAR: ("dash", "cross-thin-open"),
-    HOG: ("longdash", "asterisk-open"),
-    UNTRAINED: ("dashdot", "line-ew-open"),
-}
-RIVAL_LINES = 3  # at most: the head alone, the stronger linear model, the public guess
-
-
-def rival_look(name: str) -> dict[str, Any]:
-    """Line and marker of a baseline."""
-    dash, symbol = RIVAL_LOOKS[name]
-    return {
-        "line": {"color": NEUTRAL, "dash": dash, "width": 1.5},
-        "marker": {"color": NEUTRAL, "symbol": symbol, "size": 8},
-    }
-
-
-def rival_lines(found: Sequence[Rival], ends: tuple[float, float]) -> list[dict[str, Any]]:
-    """x, y, name and look of `RIVAL_LINES` traces: a line across at each baseline's mean, its name on it.
-
-    Names sit at the right end above their lines, the lowest one's below, so that two that are close stay readable.
-    """
-    drawn, low = [], min((one.accuracy for one in found), default=math.nan)
-    for one in found:
-        y, middle = one.accuracy, (ends[0] + ends[1]) / 2
-        drawn.append(
-            {
-                "x": [ends[0], middle, ends[1]], "y": [y, y, y], "text": ["", "", one.text], "name": one.name,
-                "textposition": "bottom left" if y == low and len(found) > 1 else "top left",
-                "line": rival_look(one.name)["line"],
-            }
-        )  # fmt: skip
-    blank: dict[str, Any] = {"x": [], "y": [], "text": [], "name": "", "textposition": "top left", "line": {}}
-    return [*drawn, *([blank] * (RIVAL_LINES - len(drawn)))]
-
-
-def rival_style() -> dict[str, Any]:
-    """What stays as it is in a trace of `rival_lines`."""
-    font = {"size": 12, "color": NEUTRAL}
-    return {
-        "mode": "lines+text",
-        "textfont": font,
-        "showlegend": False,
-        "hovertemplate": "%{y:.1%}",
-        "cliponaxis": False,
-    }
 
 
 def series_look(name: str) -> dict[str, Any]:

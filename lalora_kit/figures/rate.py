@@ -13,14 +13,11 @@ from plotly.subplots import make_subplots
 from lalora_kit.figures.ablation import (
     AXIS_NAMES,
     RATE,
-    RIVAL_LINES,
     axis_ticks,
     head_line,
     head_look,
     moved,
     place,
-    rival_lines,
-    rival_style,
     series_look,
 )
 from lalora_kit.figures.common import (
@@ -35,6 +32,7 @@ from lalora_kit.figures.common import (
     rounds_tick,
     seeds,
 )
+from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.trial.rivals import Rival
 
 
@@ -56,7 +54,7 @@ class RateView:
     method, name: of the run on show, and its settings in short.
     accuracy, previous, others: by round (None after one that was not evaluated), of this run, of the one before,
         which is called `previous_name`, and of whole runs that differ by their seed only.
-    shipped: the grid's runs at the chosen settings, a curve a seed.
+    shipped, shipped_name: the grid's runs at the chosen settings, a curve a seed, or what the name says.
     chosen: the method whose line of the grid is drawn.
     axis, values: the setting on the right, and the grid's values of it.
     grid: of the method chosen, accuracies by that setting; `head` of head-only.
@@ -78,6 +76,7 @@ class RateView:
     previous_name: str = "run before"
     others: Sequence[Sequence[float | None]] = ()
     shipped: Sequence[Sequence[float]] = ()
+    shipped_name: str = "grid"
     dots: Sequence[Dot] = ()
     rivals: Sequence[Rival] = ()
     at: float | None = None
@@ -103,7 +102,7 @@ def rate_data(view: RateView) -> list[dict[str, Any]]:
         dots_data(view),
         least,
         {**most, **fill},
-        {**middle, "name": f"grid: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
+        {**middle, "name": f"{view.shipped_name}: {chosen} by round ({seeds(by_round(view.shipped))})", **thin},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "line": {"color": own["line"]["color"]}},
         *rival_lines(view.rivals, (0, view.rounds + 0.5)),
         {"x": [] if view.at is None else [place(view.at, view.values)] * 2, "y": [] if view.at is None else [0, 1]},

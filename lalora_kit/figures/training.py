@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.figures.common import (
     EPSILON,
     FAINT,
@@ -29,6 +28,7 @@ from lalora_kit.figures.common import (
     seeds,
     without_noise,
 )
+from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines, rival_style
 from lalora_kit.lessons.lens import ACCURACY, Lens, Points, Seen
 from lalora_kit.lessons.lesson import epsilon_text
 
@@ -43,7 +43,8 @@ class TrainingView:
     """What the live panel shows: a method's outlook, the run so far, the run before, and head-only's beside them.
 
     `seen` holds what the lens saw of each round; a round that is not there is shown by its accuracy.
-    `others` are whole runs that differ by their seed only; `shipped` is the grid's, a curve a seed, of accuracy.
+    `others` are whole runs that differ by their seed only; `shipped` is the grid's, a curve a seed, of
+    accuracy, or what its name says.
     `rivals` are the shipped baselines nearest to the settings, of accuracy too.
     """
 
@@ -59,6 +60,7 @@ class TrainingView:
     seen: Mapping[Round, Seen] = field(default_factory=dict)
     others: Sequence[Sequence[Round]] = ()
     shipped: Sequence[Sequence[float]] = ()
+    shipped_name: str = "shipped grid"
     rivals: Sequence[Rival] = ()
 
     def points(self, records: Sequence[Round]) -> Points:
@@ -92,7 +94,7 @@ def training_data(view: TrainingView) -> list[dict[str, Any]]:
         {"x": [outlook.epsilon] * shown, "y": [outlook.noise] * shown, "name": "here"},
         low,
         high,
-        {**mean, "name": f"shipped grid, {seeds(grid)}"},
+        {**mean, "name": f"{view.shipped_name}, {seeds(grid)}"},
         {"x": [x for x, _ in apart], "y": [y for _, y in apart], "name": "other seeds run here"},
         *rival_lines(view.rivals, (0, view.rounds + 0.5)),
     ]

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lalora_kit.federated import federated_rounds
 from lalora_kit.panels.live import LiveTraining
-from lalora_kit.panels.panel import Panel
+from lalora_kit.panels.panel import Panel, Shown
+from lalora_kit.panels.seeds import BUTTON, Seeds
 from lalora_kit.privacy import Ledger
 from lalora_kit.records import Round
 
 
 class LivePanel(Panel):
-    """A panel over a `LiveTraining`: sliders move its settings; Run, Stop, Next seed and Reset."""
+    """A panel over a `LiveTraining`: sliders move its settings; Run, Stop, Next seed, Three seeds and Reset."""
 
     def __init__(self, training: LiveTraining, start: Mapping[str, Any], *, mode: str = "auto") -> None:
-        self.training = training
+        self.training, self.seeds = training, Seeds(training)
         super().__init__(start, mode=mode, lock=training.lock)
         if self.mode == "live":
-            training.on_change = self.update
+            training.on_change = self.changed
 
     def actions(self) -> dict[str, tuple[Callable[[], object], str]]:
-        """The four buttons of a training."""
+        """The buttons of a training; where no seed is known to begin with, there is none to go on from."""
         training = self.training
+        several = {BUTTON: (self.seeds.start, "clone")} if training.start.seed is not None else {}
         return {
             "Run": (training.run, "play"),
             "Stop": (training.stop, "stop"),
             "Next seed": (training.next_seed, "random"),
+            **several,
             "Reset": (self.reset, "undo"),
         }
+
+    def changed(self) -> None:
+        """The training's state has changed: draw it, and begin the next of several seeds if one is due."""
+        self.update()
+        self.seeds.follow()
 
     def moved(self) -> None:
         """Hand the values on; the training says when to draw."""
@@ -44,6 +53,11 @@ class LivePanel(Panel):
         self.training.stop()
         super().reset()
         self.training.reset()
+
+    def _tell(self, shown: Shown) -> None:
+        """With how far several seeds are, and what they gave."""
+        status = f"{self.seeds.progress()} {shown.status}".strip()
+        super()._tell(replace(shown, status=status, notes=[*shown.notes, self.seeds.told()]))
 
     def fail(self, failure: Exception) -> None:
         """A failure ends the run that is going on."""

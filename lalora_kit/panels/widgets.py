@@ -16,6 +16,7 @@ from lalora_kit.lessons.lens import ACCURACY
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values, show_figure
+from lalora_kit.panels.seeds import HINT
 from lalora_kit.trial import ablation, rivals
 
 __all__ = [
@@ -103,28 +104,34 @@ class TrainingPanel(LivePanel):
     def redraw(self, values: Values) -> Shown:
         """The training's state; it has the values already."""
         training, now = self.training, self.view()
-        told = (
-            ""
-            if self.runs is None
-            else ablation.told(now.shipped, training.method, training.settings, training.task.name)
-        )
         return Shown(
             traces=figures_training.training_data(now),
             title=figures_training.training_title(now),
             status=training.status,
             facts=training.facts(),
-            notes=[told, *against(training, now.rivals), training.caution],
+            notes=[self.told(), *against(training, now.rivals), training.caution],
             error=training.error,
         )
 
+    def shipped(self) -> Sequence[Sequence[float]]:
+        """The shipped runs at the sliders' settings, a curve a seed."""
+        training = self.training
+        return ablation.seeds_at(self.runs or {}, training.method, training.settings, training.task.name)
+
+    def told(self) -> str:
+        """What the shipped runs are here; off their grid, what draws a band in their place."""
+        training, curves = self.training, self.shipped()
+        if self.runs is None:
+            return ""
+        found = ablation.told(curves, training.method, training.settings, training.task.name)
+        return found if curves or self.seeds.curves() or self.mode != "live" else f"{found} {HINT}"
+
     def view(self) -> figures_training.TrainingView:
-        """What the figure needs of the training's state, and of the grid."""
-        training, runs = self.training, self.runs or {}
-        return replace(
-            view(training),
-            shipped=ablation.seeds_at(runs, training.method, training.settings, training.task.name),
-            rivals=beside(training),
-        )
+        """What the figure needs of the training's state, and of the grid; off it, of several seeds run here."""
+        training, shipped = self.training, self.shipped()
+        here = self.seeds.curves() if not shipped and training.lens is ACCURACY else []
+        named = {"shipped_name": "run here"} if here else {}
+        return replace(view(training), shipped=shipped or here, rivals=beside(training), **named)
 
 
 def beside(training: LiveTraining) -> Sequence[rivals.Rival]:

@@ -52,5 +52,11 @@ def test_a_run_lands_in_the_grid(reader):
     reader.until_status("Done", minutes=3)
     reader.until(f"() => ({DOTS})() === {before + 1}")
     reader.shoot(f"{NAME}-3-done")
+    reader.move("rank", "ArrowRight", SAID)  # rank 8 is in no shipped run
+    reader.press("Three seeds")
+    reader.until_status("Seed 2 of 3.", minutes=3)
+    reader.until_status("3 seeds, run here", minutes=6)
+    reader.until(f"() => {lab_tests.PLOT}.data[9].name.startsWith('run here: ffa-lora')")
+    reader.shoot(f"{NAME}-4-three-seeds")
     assert page.locator("[role=alert]").count() == 0
     assert page.locator(".jp-OutputArea [data-mime-type='application/vnd.jupyter.stderr']").count() == 0

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lalora_kit.figures.ablation import RIVAL_LINES
+from lalora_kit.figures.pictures.across import RIVAL_LINES
 from lalora_kit.figures.pictures.duel import best_rows, duel_figure, duel_rows, not_behind, short, top
 from lalora_kit.trial.ablation import BEST, Gain
 from lalora_kit.trial.rivals import Rival
@@ -23,8 +23,8 @@ def test_the_duel_draws_a_band_from_the_worst_seed_to_the_best_and_the_baselines
     assert [figure.data[place].name for place in (2, 5)] == ["la-lora (2 seeds)", "dp-lora, one run"]
     across = figure.data[6:]
     assert len(across) == RIVAL_LINES
-    assert [(trace.y[0], trace.text[0]) for trace in across[:2]] == [(0.64, "linear 64.0%"), (0.2, "untrained 20.0%")]
-    assert all("right" in trace.textposition for trace in across[:2]), "names at the left end, written to the right"
+    assert [(trace.y[0], trace.text[-1]) for trace in across[:2]] == [(0.64, "linear 64.0%"), (0.2, "untrained 20.0%")]
+    assert all(trace.x[-1] == 0.5 and trace.textposition == "middle right" for trace in across[:2]), "at the left end"
     json.loads(figure.to_json())
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from lalora_kit import METHODS, Settings, load_task
-from lalora_kit.figures.ablation import RIVAL_LINES, rival_lines
+from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines
 from lalora_kit.lessons.lens import Lens
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.widgets import TrainingPanel, against
@@ -62,7 +62,7 @@ def test_the_panel_draws_a_named_line_for_each_and_asks_at_the_sliders(task, shi
     TrainingPanel(training(task, 0.1), mode="headless").show()
     lines = shown[0].data[-RIVAL_LINES:]
     assert [line.text[-1] for line in lines] == ["head-only 45.0%", "linear-hog 85.0%", "untrained 30.0%"]
-    assert [(line.y[0], line.y[-1]) for line in lines] == [pytest.approx((y, y)) for y in (0.45, 0.85, 0.3)]
+    assert [(line.y[0], line.y[2]) for line in lines] == [pytest.approx((y, y)) for y in (0.45, 0.85, 0.3)]
     assert len({line.line.dash for line in lines}) == 3 and len({line.line.color for line in lines}) == 1
     assert shipped[0] == ("digits", 3.0, 4) and "linear-hog (85.0%) is ahead of la-lora" in capsys.readouterr().out
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from lalora_kit.figures.ablation import rival_lines, rival_style
 from lalora_kit.figures.common import ACCURACY, TEMPLATE, Line, band, by_round, edge, look, seeds
+from lalora_kit.figures.pictures.across import rival_lines, rival_style
 from lalora_kit.trial.ablation import BEST, Gain
 from lalora_kit.trial.rivals import Rival
 
@@ -28,10 +28,8 @@ def duel_figure(curves: Mapping[str, Curves], rivals: Sequence[Rival], title: st
         figure.add_trace(go.Scatter(**low, **edge(colour)))
         figure.add_trace(go.Scatter(**high, **edge(colour, fill=True)))
         figure.add_trace(go.Scatter(**mean, **style, name=label, mode="lines+markers", hovertemplate="%{y:.1%}"))
-    for line in rival_lines(rivals, (0.5, last + 0.5)):
-        # Names stand at the left, where curves begin low.
-        moved = {"text": line["text"][::-1], "textposition": line["textposition"].replace("left", "right")}
-        figure.add_trace(go.Scatter(**{**rival_style(), **line, **moved}))
+    for line in rival_lines(rivals, (0.5, last + 0.5), named_left=True):  # at the right end, curves are high
+        figure.add_trace(go.Scatter(**{**rival_style(), **line}))
     figure.update_layout(template=TEMPLATE, title_text=title, height=400, legend_traceorder="normal")
     figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
     figure.update_yaxes(title_text=ACCURACY, range=[0, 1], tickformat=".0%")

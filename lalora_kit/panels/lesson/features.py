@@ -6,12 +6,12 @@ inputs and cost no ε (`tasks.heads.standardise`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import ipywidgets as W
 
-from lalora_kit.figures.training import TrainingView
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.widgets import TrainingPanel
 
@@ -44,6 +44,6 @@ class FeaturesPanel(TrainingPanel):
         self.training.task = self.tasks[values.pop("standardise", True)]
         self.training.move(values)
 
-    def view(self) -> TrainingView:
+    def shipped(self) -> Sequence[Sequence[float]]:
         """Shipped runs are of standardised features; beside others they would mislead."""
-        return super().view() if self.training.task.standardise else replace(super().view(), shipped=())
+        return super().shipped() if self.training.task.standardise else ()

@@ -20,6 +20,7 @@ from lalora_kit.methods import Method
 from lalora_kit.panels.live import LiveTraining, title
 from lalora_kit.panels.live_panel import LivePanel
 from lalora_kit.panels.panel import Shown, Values
+from lalora_kit.panels.seeds import HINT
 from lalora_kit.panels.widgets import against, beside, slim, three_sliders
 from lalora_kit.records import Round
 from lalora_kit.settings import Settings
@@ -74,6 +75,16 @@ class RatePanel(LivePanel):
         self.at = (training.method, training.settings)
         start = {name: getattr(training.start, name) for name in ("epsilon", "rank", "clients", "learning_rate")}
         super().__init__(training, {**start, "method": training.method.name, "axis": grid.RATE}, mode=mode)
+
+    def band(self) -> tuple[Sequence[Sequence[float]], str, str]:
+        """What lies under the curve, its name, and a sentence on it: shipped runs, or seeds run here off their grid."""
+        training, here = self.training, self.seeds.curves()
+        at = training.method, training.settings
+        exact = ablation.seeds_at(self.runs, *at, training.task.name)
+        if here and not exact:
+            return here, "run here", ""
+        curves, told = self.shipped(*at)
+        return curves, "grid", told if exact or self.mode != "live" else f"{told} {HINT}"
 
     def shipped(self, method: Method, settings: Settings) -> tuple[Sequence[Sequence[float]], str]:
         """The shipped runs at a method's settings, or at the nearest that there are, and a sentence that names them."""
@@ -151,14 +162,13 @@ class RatePanel(LivePanel):
     def redraw(self, values: Values) -> Shown:
         """The training's state, the grid, and the dots so far."""
         training, now = self.training, self.view(values)
-        _, told = self.shipped(training.method, training.settings)
         return Shown(
             traces=figures_rate.rate_data(now),
             title=figures_rate.rate_title(now),
             status=f"{training.status} {self.change}".strip(),
             facts=training.facts(),
             notes=[
-                told,
+                self.band()[2],
                 *against(training, now.rivals),
                 training.caution,
             ],
@@ -169,6 +179,7 @@ class RatePanel(LivePanel):
     def view(self, values: Values) -> RateView:
         """What the figure needs of the state."""
         training, axis, chosen = self.training, values["axis"], self.training.method
+        shipped, named, _ = self.band()
         trained = training.trained_method.name
         return RateView(
             method=trained,
@@ -183,7 +194,8 @@ class RatePanel(LivePanel):
             previous=accuracies(training.previous),
             previous_name=f"before: {training.previous_method.name}" if training.previous else "run before",
             others=[accuracies(run) for run in training.others()],
-            shipped=self.shipped(chosen, training.settings)[0],
+            shipped=shipped,
+            shipped_name=named,
             at=getattr(training.settings, axis),
             rivals=beside(training),
             dots=[
