@@ -32,8 +32,8 @@ AXIS_NAMES = {
 #: control -> (whose colour it has, dash, marker)
 CONTROL_LOOKS = {
     "la-lora-permuted": ("la-lora", "dot", "star"),
-    "la-lora-nofilter × 0.523": ("la-lora-nofilter", "dot", "star"),
-    "dp-lora × 0.71": ("dp-lora", "dashdot", "star"),
+    "la-lora-nofilter × 0.523": ("la-lora-nofilter", "longdash", "cross"),
+    "dp-lora × 0.71": ("dp-lora", "dashdot", "hexagon"),
     "dp-lora × 0.5": ("dp-lora", "dot", "star-square"),
 }
 

@@ -21,7 +21,7 @@ TERMS: dict[str, tuple[str, str, str, float]] = {
     "from_A": ("B·N_A", "#888888", "dot", 2.0),
     "from_B": ("N_B·A", "#888888", "dash", 2.0),
     "cross": ("N_B·N_A", "#882255", "solid", 3.0),
-    "total": ("all three", "#222222", "solid", 1.5),
+    "total": ("all three", "#222222", "longdash", 1.5),
     "full": ("noise on the full model", "#222222", "dashdot", 1.5),
 }
 AVERAGES = {"factors": ("factors averaged", "solid", "circle"), "products": ("products averaged", "dash", "square")}

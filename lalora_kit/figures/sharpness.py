@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.common import LOOKS, NEUTRAL, TEMPLATE
+from lalora_kit.figures.common import LOOKS, NEUTRAL, TEMPLATE, look
 
 if TYPE_CHECKING:
     from lalora_kit.lessons.intruders import Intruders
@@ -105,12 +105,14 @@ def intruders_figure(runs: Mapping[str, Sequence[Intruders]], title: str) -> go.
     from lalora_kit.lessons.intruders import THRESHOLD, counts
 
     figure = go.Figure()
-    for name, found in runs.items():
-        colour = LOOKS[name][0] if name in LOOKS else NEUTRAL
+    for place, (name, found) in enumerate(runs.items()):
+        grey = {
+            "line": {"color": NEUTRAL, "width": 2.5, "dash": DASHES[place % 4]},
+            "marker": {"color": NEUTRAL, "symbol": MARKERS[place % 4], "size": 8},
+        }
         trace = go.Scatter(
             x=THRESHOLDS, y=counts(found, THRESHOLDS), name=name, mode="lines+markers",
-            line={"color": colour, "width": 2.5}, marker={"color": colour, "size": 6},
-            hovertemplate="|cosine| below %{x:.2f}: %{y}",
+            hovertemplate="|cosine| below %{x:.2f}: %{y}", **(look(name) if name in LOOKS else grey),
         )  # fmt: skip
         figure.add_trace(trace)
     figure.add_vline(THRESHOLD, line={"dash": "dot", "color": NEUTRAL}, annotation_text="the paper's")

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
+LEAVE = 60  # seconds that a JupyterLab has to shut its kernels down
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -33,14 +35,21 @@ def chromium() -> Iterator[Any]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
+    with launched(found) as browser:
+        yield browser
+    gc.collect()  # what the browser left half open is swept up here, not in the middle of somebody else's test
+
+
+@contextmanager
+def launched(path: str) -> Iterator[Any]:
+    """The browser at `path`, without a screen and without network of its own."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=found, args=flags)
+        browser = playwright.chromium.launch(executable_path=path, args=flags)
         yield browser
         browser.close()
-    gc.collect()  # what the browser left half open is swept up here, not in the middle of somebody else's test
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,14 @@ class Lab:
 
 @pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Lab]:
-    """JupyterLab over a copy of the notebooks, with no setting or state of the user's; stopped at the end."""
-    home = tmp_path_factory.mktemp("lab")
+    """JupyterLab over a copy of the notebooks, stopped at the end."""
+    with served(tmp_path_factory.mktemp("lab")) as running:
+        yield running
+
+
+@contextmanager
+def served(home: Path) -> Iterator[Lab]:
+    """JupyterLab over a copy of the notebooks in `home`, with no setting or state of the user's."""
     shutil.copytree(NOTEBOOKS, home / "notebooks", ignore=shutil.ignore_patterns(".*"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -76,6 +91,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Lab
             yield Lab(f"http://127.0.0.1:{port}", token)
         finally:
             server.terminate()
+            try:
+                server.wait(LEAVE)
+            except subprocess.TimeoutExpired:  # a kernel that does not answer would hold it, and the tests, for good
+                server.kill()
 
 
 def await_answer(url: str, server: subprocess.Popen) -> None:
