@@ -23,7 +23,7 @@ class PrivacyView:
     """What the panel shows.
 
     epsilon: the target; infinite without noise.
-    spent: ε of each client after all rounds, by client; the headline is the largest, never the sum.
+    spent: ε of each client after all rounds, by client; the largest is reported, never the sum.
     audits: implementation -> `(claimed ε, lower bound)` of each audit so far, oldest first.
     limits: implementation -> where the newest audit's trials end what it can tell, in words; empty where they do not.
     """
@@ -106,7 +106,7 @@ def privacy_title(view: PrivacyView) -> str:
 
 
 def spent_figure(spent: Sequence[float], epsilon: float) -> go.Figure:
-    """ε of each client after all rounds, most spent first: the headline is the largest."""
+    """ε of each client after all rounds, most spent first: the largest is reported."""
     ordered = sorted(spent, reverse=True)
     figure = go.Figure(
         go.Bar(
@@ -116,7 +116,7 @@ def spent_figure(spent: Sequence[float], epsilon: float) -> go.Figure:
     )  # fmt: skip
     figure.add_hline(epsilon, line={"dash": "dot", "color": NEUTRAL}, annotation_text="target")
     least = f"the client who joined least spends {ordered[-1]:.2f}"
-    title = f"The headline is the largest: ε = {ordered[0]:.2f}, <br>while {least}"
+    title = f"The largest is reported: ε = {ordered[0]:.2f}, <br>while {least}"
     figure.update_layout(template=TEMPLATE, title_text=title, height=320, margin={"t": 70, "b": 60})
     figure.update_xaxes(title_text="clients, most spent first", dtick=max(1, len(ordered) // 10))
     figure.update_yaxes(title_text="ε spent", rangemode="tozero")
@@ -154,7 +154,7 @@ def reach_figure(
     figure = go.Figure(go.Scatter(x=trials, y=most, mode="lines", name="the most that they can show", line=line))
     cross = {"color": WRONG, "symbol": "x", "size": 14}
     figure.add_trace(
-        go.Scatter(x=[audit[0]], y=[audit[1]], name="found in the broken loop", mode="markers", marker=cross)
+        go.Scatter(x=[audit[0]], y=[audit[1]], name="found in the wrong loop", mode="markers", marker=cross)
     )
     for claim in claims:
         figure.add_hline(claim, line={"dash": "dot", "color": NEUTRAL}, annotation_text=f"claimed: ε = {claim:g}",

@@ -107,8 +107,8 @@ def test_it_never_passes_its_budget(run):
     ("name", "words"),
     [
         ("00_start_here", "Shown on digits. On stdlib-docs"),
-        ("04_la_lora", "No grid of stdlib-docs is shipped. There are this page's own runs alone"),
-        ("06_claims_on_trial", "Of these seeds none is shipped on stdlib-docs"),
+        ("04_la_lora", "On stdlib-docs, runs at all these rates do not come with the kit. This page has its own"),
+        ("06_claims_on_trial", "No runs of these seeds are shipped on stdlib-docs"),
     ],
 )
 def test_another_task_works_and_is_told_nothing_that_was_seen_on_digits(name, words, tmp_path):

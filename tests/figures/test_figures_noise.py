@@ -75,9 +75,9 @@ def test_noise_figure_always_has_the_same_traces(noise, crossing):
         assert figure.layout[axis].title.text
 
 
-def test_the_title_says_which_is_louder():
-    assert "quieter" in noise_panel.noise_title(view(0.01))
-    assert "louder" in noise_panel.noise_title(view(5.0))
+def test_the_title_says_which_is_noisier():
+    assert "less noisy" in noise_panel.noise_title(view(0.01))
+    assert "noisier" in noise_panel.noise_title(view(5.0))
     assert "no privacy" in noise_panel.noise_title(view(0.0))
 
 

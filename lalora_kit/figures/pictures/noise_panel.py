@@ -106,11 +106,11 @@ def label_axes(figure: go.Figure) -> None:
 
 
 def noise_title(view: NoiseView) -> str:
-    """Whether LoRA is the quieter one at the end of the run, and where it stops being so."""
+    """Whether LoRA is noisier than the full model at the end of the run, and by how much."""
     at = f"ε = {epsilon_text(view.epsilon)}, rank {view.rank}, {view.clients} clients"
     noise, energy = view.run
     if not noise:
         return f"{at}: no noise, and no privacy"
-    louder = "louder" if energy.total > energy.full else "quieter"
+    noisier = "noisier" if energy.total > energy.full else "less noisy"
     ratio = energy.sizes.total / energy.sizes.full
-    return f"{at}: LoRA is {louder} <br>({ratio:.2g} × the noise of the full model)"
+    return f"{at}: LoRA is {noisier} <br>({ratio:.2g} × the noise of the full model)"
