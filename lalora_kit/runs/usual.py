@@ -19,7 +19,7 @@ from lalora_kit.settings import Settings
 PHOTOGRAPHS: Mapping[str, Any] = MappingProxyType(
     {"clients": 4, "sample_rate": 0.05, "learning_rate": 4.0, "head_learning_rate": 4.0}
 )
-#: Sentences: at α = r, a scale of one, an adapter added nothing to the head here, so α is 16; set by hand on seed 10.
+#: Sentences: on drafts of the backbone, at α = r, an adapter added nothing to the head; so α is 16, set on seed 10.
 SENTENCES: Mapping[str, Any] = MappingProxyType(
     {
         "clients": 4,

@@ -1,6 +1,6 @@
 """What an adapter gains on `stdlib-docs-distilled`, each side at its best rate: the margins in the backbone's record.
 
-    python -m tests.benchmarks.sentences --epsilon 8 --methods dp-lora head-only
+    python -m tests.benchmarks.sentences --epsilon 8 --methods dp-lora ffa-lora la-lora head-only
     python -m tests.benchmarks.sentences --write          # nothing new: the margins at ε = 8 into the record
 
 How rates are chosen: `tests/benchmarks/study.py`, by seeds 10 to 12, from one grid for adapters and one for heads and
@@ -22,7 +22,7 @@ from tests.benchmarks.photographs import margins_of
 from tests.benchmarks.study import HEAD_ONLY, Done, Study
 
 #: The adapters whose runs are kept; `--methods` adds others to the file.
-ADAPTERS = ("dp-lora",)
+ADAPTERS = ("dp-lora", "ffa-lora", "la-lora")
 EPSILONS = ("8",)
 #: Points over each baseline that would earn a backbone its place, each interval clear of zero.
 LEAST = {"linear": 5, "head-only": 3}

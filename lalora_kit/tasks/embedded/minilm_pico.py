@@ -36,7 +36,7 @@ def minilm_pico(pieces: int, classes: int) -> Any:
     """transformers' configuration: a BERT of one layer, fused attention, no dropout."""
     from transformers import BertConfig
 
-    return BertConfig(
+    return BertConfig(  # type: ignore[call-arg]
         vocab_size=pieces,
         hidden_size=WIDTH,
         num_hidden_layers=LAYERS,
@@ -48,7 +48,7 @@ def minilm_pico(pieces: int, classes: int) -> Any:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         attn_implementation="sdpa",
-    )  # type: ignore[call-arg]
+    )
 
 
 def word_pieces(vocabulary: Sequence[str]) -> Any:
