@@ -130,8 +130,8 @@ class TrainingPanel(LivePanel):
         """What the figure needs of the training's state, and of the grid; off it, of several seeds run here."""
         training, shipped = self.training, self.shipped()
         here = self.seeds.curves() if not shipped and training.lens is ACCURACY else []
-        named = {"shipped_name": "run here"} if here else {}
-        return replace(view(training), shipped=shipped or here, rivals=beside(training), **named)
+        seen = replace(view(training), shipped=shipped or here, rivals=beside(training))
+        return replace(seen, shipped_name="run here") if here else seen
 
 
 def beside(training: LiveTraining) -> Sequence[rivals.Rival]:

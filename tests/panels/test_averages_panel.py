@@ -10,8 +10,8 @@ import torch
 from lalora_kit.figures.gallery.averages import LOOKS
 from lalora_kit.lessons.gallery.averages import expected_off, layers_of, round_noise
 from lalora_kit.lessons.gradients import one_layer
+from lalora_kit.panels.gallery import averages as averages_panel
 from lalora_kit.panels.gallery.averages import SWITCH, AveragesPanel
-from lalora_kit.panels.lesson import averages as averages_panel
 from lalora_kit.settings import Settings
 
 SETTINGS, HELD = Settings(epsilon=3.0, rank=2, clients=4, rounds=2, learning_rate=20.0), 200.0

@@ -7,8 +7,8 @@ import pytest
 
 from lalora_kit.figures.gallery.reach import LOOKS
 from lalora_kit.lessons.gallery.reach import Reach
+from lalora_kit.panels.gallery import reach as reach_panel
 from lalora_kit.panels.gallery.reach import ReachPanel, sampling, step_noise
-from lalora_kit.panels.lesson import reach as reach_panel
 from lalora_kit.settings import Settings
 
 SETTINGS, PEOPLE = Settings(epsilon=3.0, rank=2, clients=4, rounds=2), 800

@@ -83,10 +83,12 @@ def served(method: Method, task: Task, seen: Seen) -> dict[str, Tensor]:
 
 def exact_mean(seen: Seen) -> dict[str, Tensor]:
     """s·Σ wᵢBᵢAᵢ of each layer `(m, n)`: the mean of what the clients' own models move by."""
-    found = list(zip(seen.weights, seen.uploads, strict=True))
-    names = seen.sent.of("A")
-    return {name: seen.sent.scale * sum(w * (one.tensors["B", name].double() @ one.tensors["A", name].double())
-                                        for w, one in found) for name in names}  # fmt: skip
+    means: dict[str, Tensor] = {}
+    for name in seen.sent.of("A"):
+        moves = [one.tensors["B", name].double() @ one.tensors["A", name].double() for one in seen.uploads]
+        weighted = [weight * move for weight, move in zip(seen.weights, moves, strict=True)]
+        means[name] = seen.sent.scale * torch.stack(weighted).sum(0)
+    return means
 
 
 def apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
