@@ -44,8 +44,8 @@ def found(where: str) -> str:
         f"lalora-kit {version('lalora-kit')} on {where}",
         f"Python {platform.python_version()}",
         f"torch {version('torch')}",
-        f"{device} with{'' if native else 'out'} bf16",
-        f"{available_memory() / 1e9:.1f} GB free",
+        f"{device}, {'with' if native else 'no'} bf16",
+        f"{available_memory() / 1e9:.0f} GB free",
         "hub reached" if hub and answers(hub, PATIENCE) else "offline",
     ]
     return ", ".join(parts)

@@ -22,7 +22,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-LEAVE = 60  # seconds that a JupyterLab has to shut its kernels down
+LEAVE = 15  # seconds; a kernel in the middle of a cell holds it longer
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -62,7 +62,7 @@ def run_cell(monkeypatch, *, installed: bool, colab: bool) -> list[str]:
 def test_where_the_kit_is_installed_nothing_is_installed(monkeypatch, capsys):
     assert run_cell(monkeypatch, installed=True, colab=False) == []
     [line] = [line for line in capsys.readouterr().out.splitlines() if line]
-    assert line.startswith("lalora-kit ") and "on this machine" in line and "CPU cores with" in line
+    assert line.startswith("lalora-kit ") and "on this machine" in line and "CPU cores, " in line
     assert len(line) <= PAGE_WIDTH, "one line of a page that is 1280 pixels wide"
 
 

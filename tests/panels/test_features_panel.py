@@ -34,7 +34,7 @@ def test_the_switch_trains_on_features_as_they_are_and_says_so(panel):
     with_public = trained(panel)
     assert "as they are" not in training.name
     panel.controls["standardise"].value = False
-    assert not training.task.standardise and panel.view().shipped == ()
+    assert not training.task.standardise and not panel.view().shipped
     assert training.join(60)  # a move trains anew once a run has begun
     plain = trained(panel)
     assert training.name.endswith("features as they are") and plain.accuracy != with_public.accuracy

@@ -83,12 +83,11 @@ def served(method: Method, task: Task, seen: Seen) -> dict[str, Tensor]:
 
 def exact_mean(seen: Seen) -> dict[str, Tensor]:
     """s·Σ wᵢBᵢAᵢ of each layer `(m, n)`: the mean of what the clients' own models move by."""
-    means: dict[str, Tensor] = {}
-    for name in seen.sent.of("A"):
-        moves = [one.tensors["B", name].double() @ one.tensors["A", name].double() for one in seen.uploads]
-        weighted = [weight * move for weight, move in zip(seen.weights, moves, strict=True)]
-        means[name] = seen.sent.scale * torch.stack(weighted).sum(0)
-    return means
+    moves = [one.map(Tensor.double).products() for one in seen.uploads]
+    return {
+        name: torch.stack([w * move[name] for w, move in zip(seen.weights, moves, strict=True)]).sum(0)
+        for name in moves[0]
+    }
 
 
 def apart(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> float:
