@@ -49,7 +49,7 @@ def lessons(executed: Path) -> None:
 
     from lalora_kit.book.slides import slides
 
-    notebooks = sorted(executed.glob("0*.ipynb"))
+    notebooks = sorted(executed.glob("[01][0-9]_*.ipynb"))
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as player:
         decks, browser = (
             slides(notebooks, Path(scratch)),
