@@ -46,6 +46,8 @@ AXIS = {
     "gridcolor": "#E5E5E5",
     "zeroline": False,
 }
+#: Plotly's tools that a lesson has no use for: with sliders, few tools are enough, and fewer cover less.
+TOOLS = ("zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d")
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": "Arial, Helvetica, sans-serif", "size": 14, "color": "#222222"},
@@ -59,6 +61,7 @@ TEMPLATE = go.layout.Template(
         "margin": {"l": 60, "r": 20, "t": 50, "b": 100},
         "height": 400,
         "hovermode": "closest",
+        "modebar": {"orientation": "v", "remove": list(TOOLS)},  # along the right edge, so that no title is covered
     }
 )
 
