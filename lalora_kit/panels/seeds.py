@@ -73,7 +73,10 @@ class Seeds:
 
     def progress(self) -> str:
         """Which of the seeds is running; nothing while none is."""
-        return f"Seed {len(self.whole()) + 1} of {SEEDS}." if self.expected is not None else ""
+        if self.expected is None or not self.training.running:
+            return ""
+        done = self.whole().keys() - {self.expected.seed}  # the run that goes on may be whole before it has ended
+        return f"Seed {len(done) + 1} of {SEEDS}."
 
     def told(self) -> str:
         """What the seeds give, in a sentence; nothing before they are whole."""
