@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,6 +55,14 @@ class GatedRounds:
                 yield fake_round(t, accuracy=settings.seed / 10 + t / 100)
         finally:
             self.closed.append(settings)
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until it holds; fail after twenty seconds."""
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "never came true"
+        time.sleep(0.01)
 
 
 def free_runs(monkeypatch: pytest.MonkeyPatch, result: Callable[[Cell], dict[str, Any]]) -> list[Cell]:

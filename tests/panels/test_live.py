@@ -1,29 +1,13 @@
 """Live training without widgets: what moves, restarts, stops, fails, and what it costs."""
 
-import time
-
 import pytest
 
-from lalora_kit import METHODS, Settings, load_task
-from lalora_kit.panels import live
+from lalora_kit import METHODS, Settings
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
-from tests.fakes import GatedRounds, fake_round
+from tests.fakes import fake_round, until
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
-
-
-@pytest.fixture
-def loop(monkeypatch):
-    """Rounds that wait for the test."""
-    loop = GatedRounds()
-    monkeypatch.setattr(live, "federated_rounds", loop)
-    return loop
 
 
 @pytest.fixture
@@ -34,13 +18,6 @@ def training(task, loop):
     for _ in range(50):
         loop.gate.release()
     assert training.join(20)
-
-
-def until(condition):
-    end = time.perf_counter() + 20
-    while not condition():
-        assert time.perf_counter() < end, "never came true"
-        time.sleep(0.01)
 
 
 def test_the_first_run_waits_for_run(training, loop):

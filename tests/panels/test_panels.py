@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from lalora_kit import METHODS, Settings, federated_rounds, load_task
+from lalora_kit import METHODS, Settings, federated_rounds
 from lalora_kit.engine.persample import Engine
 from lalora_kit.figures.training import training_data
 from lalora_kit.lessons.coupling import coupling
@@ -16,11 +16,6 @@ from lalora_kit.panels.widgets import TrainingPanel, choice_slider, view
 from lalora_kit.privacy import Ledger
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=2, rounds=1, local_steps=2, seed=0, max_samples=64)
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lalora_kit import METHODS, Settings, load_task
+from lalora_kit import METHODS, Settings
 from lalora_kit.figures.pictures.across import RIVAL_LINES, rival_lines
 from lalora_kit.lessons.lens import Lens
 from lalora_kit.panels.live import LiveTraining
@@ -22,11 +22,6 @@ FOUND = [
     Rival("linear-hog", 3.0, 8, 0.5, [[0.1, 0.8], [0.1, 0.9]]),
     Rival("untrained", math.nan, 0, math.nan, [[0.3, 0.3]]),
 ]
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
 
 
 @pytest.fixture(autouse=True)

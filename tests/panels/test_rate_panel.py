@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lalora_kit import METHODS, Settings, load_task
+from lalora_kit import METHODS, Settings
 from lalora_kit.methods.controls import CONTROLS
 from lalora_kit.panels import live
 from lalora_kit.panels.lesson.rate import RatePanel, accuracies, rate_slider
@@ -14,23 +14,11 @@ from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import grid
 from lalora_kit.trial.designs import DIGITS
-from tests.fakes import GatedRounds, fake_round
+from tests.fakes import fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
 RUNS = {grid.cell("rolora", grid.RATE, 0.5, seed, DIGITS): [0.2, accuracy] for seed, accuracy in ((0, 0.3), (1, 0.5))}
 RUNS[grid.cell("rolora", "epsilon", math.inf, 0, DIGITS)] = [0.6, 0.8]
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
-
-
-@pytest.fixture
-def loop(monkeypatch):
-    loop = GatedRounds()
-    monkeypatch.setattr(live, "federated_rounds", loop)
-    return loop
 
 
 def make(task, mode):

@@ -1,32 +1,16 @@
 """Three seeds at settings of one's own: one run after another, a band with its name, and what ends it."""
 
-import time
-
 import pytest
 
-from lalora_kit import METHODS, Settings, federated_rounds, load_task
-from lalora_kit.panels import live
+from lalora_kit import METHODS, Settings, federated_rounds
 from lalora_kit.panels.lesson.rate import RatePanel
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.panels.seeds import BUTTON, HINT
 from lalora_kit.panels.widgets import TrainingPanel
 from lalora_kit.privacy import Ledger
-from tests.fakes import GatedRounds
+from tests.fakes import until
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=2, seed=0)
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
-
-
-@pytest.fixture
-def loop(monkeypatch):
-    """Rounds that wait for the test; seed s ends at s / 10 + 0.02."""
-    loop = GatedRounds()
-    monkeypatch.setattr(live, "federated_rounds", loop)
-    return loop
 
 
 def make(task, kind):
@@ -46,13 +30,6 @@ def panel(request, task, loop):
         loop.gate.release()
     assert panel.training.join(20)
     panel.keep.cancel()
-
-
-def until(condition):
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "never came true"
-        time.sleep(0.01)
 
 
 def band(panel):

@@ -5,28 +5,16 @@ import threading
 
 import pytest
 
-from lalora_kit import METHODS, Settings, load_task
+from lalora_kit import METHODS, Settings
 from lalora_kit.panels import live, widgets
 from lalora_kit.panels.live import LiveTraining
 from lalora_kit.privacy import Ledger
 from lalora_kit.trial import ablation, grid
 from lalora_kit.trial.designs import DIGITS
-from tests.fakes import GatedRounds, fake_round
+from tests.fakes import fake_round
 
 SETTINGS = Settings(epsilon=3.0, rank=2, clients=4, rounds=3, seed=0)
 MOVES = 200
-
-
-@pytest.fixture(scope="module")
-def task():
-    return load_task("digits")
-
-
-@pytest.fixture
-def loop(monkeypatch):
-    loop = GatedRounds()
-    monkeypatch.setattr(live, "federated_rounds", loop)
-    return loop
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import rival_lines, rival_style
-from lalora_kit.figures.common import ACCURACY, EPSILON, NEUTRAL, TEMPLATE, log_ticks
+from lalora_kit.figures.common import EPSILON, NEUTRAL, TEMPLATE, log_ticks
+from lalora_kit.figures.gallery.rounds import accuracy_by_round
 from lalora_kit.figures.noise import LOG
 from lalora_kit.figures.pictures.factors import rounded, tile_look
 from lalora_kit.lessons.lesson import epsilon_text
@@ -93,26 +93,9 @@ def counted(counts: Sequence[float]) -> dict[str, Any]:
 
 
 def servers_figure(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival], title: str) -> go.Figure:
-    """Accuracy by round, a line a method, what has no adapter as grey lines across."""
-    figure, last = go.Figure(), max(map(len, curves.values()))
-    for name, accuracies in curves.items():
-        way, dash, symbol = SERVERS[name]
-        style = {"line": {"color": LOOKS[way][1], "dash": dash, "width": 2.5}}
-        style["marker"] = {"color": LOOKS[way][1], "symbol": symbol, "size": 9}
-        x = list(range(1, last + 1))
-        figure.add_trace(go.Scatter(x=x, y=list(accuracies), name=name, mode="lines+markers", **style))
-    for line in rival_lines(rivals, (0.5, last + 0.5)):
-        figure.add_trace(go.Scatter(**{**rival_style(), **line}))
-    figure.update_layout(template=TEMPLATE, title_text=title, height=420)
-    figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
-    figure.update_yaxes(title_text=ACCURACY, range=span_of(curves, rivals), tickformat=".0%")
-    return figure
-
-
-def span_of(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival]) -> tuple[float, float]:
-    """Ends of an axis that holds all accuracies with some room, so that baselines which are close are told apart."""
-    found = [*(y for curve in curves.values() for y in curve), *(one.accuracy for one in rivals)]
-    return max(0.0, min(found) - 0.08), min(1.0, max(found) + 0.08)
+    """Accuracy by round, a line a method of `SERVERS`, in its server's colour."""
+    looks = {name: (LOOKS[way][1], dash, symbol) for name, (way, dash, symbol) in SERVERS.items()}
+    return accuracy_by_round(curves, looks, rivals, title)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lalora_kit.figures.ablation import rival_lines, rival_style
-from lalora_kit.figures.common import ACCURACY, NEUTRAL, TEMPLATE
-from lalora_kit.figures.gallery.averages import span_of
+from lalora_kit.figures.common import NEUTRAL, TEMPLATE
+from lalora_kit.figures.gallery.rounds import accuracy_by_round
 from lalora_kit.figures.noise import LOG
 from lalora_kit.lessons.gallery.reach import Reach
 from lalora_kit.lessons.lesson import epsilon_text
@@ -107,20 +106,9 @@ def gauge_figure(norms: Mapping[float, tuple[Sequence[float], float]], clip_norm
 
 
 def runs_figure(curves: Mapping[str, Sequence[float]], rivals: Sequence[Rival], title: str) -> go.Figure:
-    """Accuracy by round, a line a method of `METHODS_SHOWN`; what has no adapter as grey lines across."""
-    figure, last = go.Figure(), max(map(len, curves.values()))
-    for name, accuracies in curves.items():
-        _, colour, symbol = LOOKS[METHODS_SHOWN[name]]
-        x, line = list(range(1, last + 1)), {"color": colour, "width": 2.5}
-        marker = {"color": colour, "symbol": symbol, "size": 9}
-        trace = {"mode": "lines+markers", "line": line, "marker": marker}
-        figure.add_trace(go.Scatter(x=x, y=list(accuracies), name=name, **trace))
-    for line in rival_lines(rivals, (0.5, last + 0.5)):
-        figure.add_trace(go.Scatter(**{**rival_style(), **line}))
-    figure.update_layout(template=TEMPLATE, title_text=title, height=440)
-    figure.update_xaxes(title_text="round", range=[0.5, last + 0.5], dtick=1)
-    figure.update_yaxes(title_text=ACCURACY, range=span_of(curves, rivals), tickformat=".0%")
-    return figure
+    """Accuracy by round, a line a method of `METHODS_SHOWN`, in the colour of what it is seen through."""
+    looks = {name: (LOOKS[way][1], "solid", LOOKS[way][2]) for name, way in METHODS_SHOWN.items()}
+    return accuracy_by_round(curves, looks, rivals, title)
 
 
 @dataclass(frozen=True)
