@@ -119,9 +119,22 @@ def result_in(path: Path) -> dict[str, Any]:
     if not held:
         raise ValueError("it holds no result: it was not run to its end, or saved without outputs")
     record = held[-1]
-    if not isinstance(record, dict) or not {"notebook", "parameters", "figures"} <= record.keys():
+    if (
+        not isinstance(record, dict)
+        or not {"notebook", "parameters", "figures"} <= record.keys()
+        or not all(isinstance(record[name], dict) for name in ("parameters", "figures"))
+    ):
         raise ValueError("its result has another form: it was made by another version")
-    return record
+    return {**record, "parameters": {name: whole(value) for name, value in record["parameters"].items()}}
+
+
+def whole(value: Any) -> Any:
+    """A whole number as one, however it was saved: JupyterLab writes 3.0 as 3, papermill leaves it.
+
+    >>> whole(3.0), whole(0.5), whole(True), whole(None)
+    (3, 0.5, True, None)
+    """
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def same_in_all(parameters: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -54,10 +54,17 @@ def test_what_differs_makes_groups(tmp_path):
         handed_in(tmp_path, seed, 0.4 + seed / 100)
         handed_in(tmp_path, seed, 0.3, name=f"low {seed}.ipynb", epsilon=1.0)
     pooled = pool([tmp_path])
-    assert set(pooled.groups) == {"epsilon = 3.0", "epsilon = 1.0"}
-    assert pooled.effects["epsilon = 1.0"].mean == pytest.approx(0.3)
+    assert set(pooled.groups) == {"epsilon = 3", "epsilon = 1"}
+    assert pooled.effects["epsilon = 1"].mean == pytest.approx(0.3)
     groups = json.loads(json.dumps(pooled.to_json(), allow_nan=False))["groups"]
-    assert groups["epsilon = 3.0"]["seeds"]["2"] == pytest.approx(0.42)
+    assert groups["epsilon = 3"]["seeds"]["2"] == pytest.approx(0.42)
+
+
+def test_a_file_that_jupyterlab_saved_is_pooled_with_one_that_papermill_wrote(tmp_path):
+    handed_in(tmp_path, 0, 0.5)  # its parameters say 3.0
+    lab = handed_in(tmp_path, 1, 0.6)
+    lab.write_text(lab.read_text().replace('"epsilon": 3.0', '"epsilon": 3'))
+    assert pool([tmp_path]).groups == {"": {0: 0.5, 1: 0.6}}
 
 
 def test_what_cannot_count_is_left_out_with_the_reason(tmp_path):
