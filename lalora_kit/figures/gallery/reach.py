@@ -68,10 +68,17 @@ def dot(one: Reach) -> dict[str, Any]:
     return {"x": [one.numbers], "y": [one.reach]}
 
 
-def style(way: str) -> dict[str, Any]:
+#: where a name stands beside its mark, so that it covers no other: in the plot of reach, and in that of signal
+PLACES = (
+    {"LoRA": "bottom right", "tangent": "top left"},
+    {"LoRA": "bottom center", "FFA": "bottom left", "full": "top right"},
+)
+
+
+def style(way: str, plot: int = 0) -> dict[str, Any]:
     """A mark with its name beside it."""
     label, colour, symbol = LOOKS[way]
-    place = {"LoRA": "bottom right", "tangent": "top left"}.get(way, "top center")
+    place = PLACES[plot].get(way, "top center")
     return {
         "mode": "markers+text", "text": [label], "textposition": place, "cliponaxis": False,
         "marker": {"color": colour, "symbol": symbol, "size": 14}, "hovertemplate": "%{x:,} numbers: %{y:.1%}",
@@ -142,12 +149,12 @@ def reach_panel(view: ReachView) -> go.Figure:
     figure = make_subplots(1, 2, horizontal_spacing=0.13)
     for place, data in enumerate(reach_data(view)):
         column, way = 1 + place // len(LOOKS), list(LOOKS)[place % len(LOOKS)]
-        figure.add_trace(go.Scatter(**data, name=LOOKS[way][0], **style(way)), 1, column)
+        figure.add_trace(go.Scatter(**data, name=LOOKS[way][0], **style(way, column - 1)), 1, column)
     figure.update_layout(template=TEMPLATE, title_text=reach_title(view), height=450, autosize=True, showlegend=False)
     figure.update_layout(margin={"l": 60, "r": 10, "t": 80, "b": 60})
     figure.update_xaxes(title_text=NUMBERS, type="log", range=[0.5, 6], dtick=1, exponentformat="power")
     figure.update_yaxes(title_text=FOLLOWED, range=[-0.03, 1.12], tickformat=".0%", row=1, col=1)
-    figure.update_yaxes(title_text="signal over noise of a step", range=[-4, 1], row=1, col=2, **LOG)
+    figure.update_yaxes(title_text="signal over noise of a step", range=[-3, 1], row=1, col=2, **LOG)
     return figure
 
 
