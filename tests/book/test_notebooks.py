@@ -2,6 +2,7 @@
 
 import ast
 import math
+import os
 from pathlib import Path
 
 import nbformat
@@ -39,12 +40,13 @@ pytestmark = [
     pytest.mark.notebooks,
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning"),
 ]
-EACH = [pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in NOTEBOOKS]
 
 
-@pytest.fixture(scope="module", params=EACH)
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda path: path.stem)
 def run(request, tmp_path_factory):
     """One run of a notebook, looked at by several tests."""
+    if session := os.environ.get("PYTEST_XDIST_TESTRUNUID"):  # two workers with one lesson would fail here
+        (tmp_path_factory.getbasetemp().parent / f"{session} {request.param.stem}").touch(exist_ok=False)
     parameters = {name: value for name, value in ELSEWHERE.items() if name in papermill.inspect_notebook(request.param)}
     run = run_notebook(request.param, tmp_path_factory.mktemp("run") / request.param.name, parameters)
     assert run.ok, run.error

@@ -34,9 +34,7 @@ AT_ITS_END = {("01_gradient_coupling", "learning_rate")}  # a slider that stands
 SLIDERS = {"epsilon": 0, "rank": 1, "clients": 2, "learning_rate": 3, "dirichlet_beta": 3}
 THREE = ("epsilon", "rank", "clients")
 MINUTES = 60_000
-REDRAW = 0.2  # seconds from key to picture on an idle machine
 REST = 0.7  # seconds, at least, between two moves
-SLACK = 5  # a busy machine of two cores is slower; the times measured are kept beside the screenshots
 
 # What the live figure (the plot inside a widget) shows, read from plotly itself.
 LIVE_PLOT = ".jupyter-widgets .js-plotly-plot"
@@ -75,21 +73,23 @@ class Reader:
         self.page.wait_for_function("() => window.moved !== null", timeout=MINUTES)
         return self.page.evaluate("() => window.moved") / 1000
 
-    def timed(self, name: str, slider: str, key: str = "ArrowRight", what: str = DOT) -> float:
-        """Seconds of the slowest of three moves, there, back and there; all are noted beside the screenshots."""
+    def timed(self, name: str, slider: str, key: str = "ArrowRight", what: str = DOT) -> None:
+        """Three moves, there, back and there; how long each took is noted beside the screenshots.
+
+        How fast a move has to be is asked on a quiet machine (`tests.benchmarks.moves`); here, that it arrives.
+        """
         back = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight"}[key]
         seconds = []
         for press in (key, back, key):
             seconds.append(self.move(slider, press, what))
             self.settle()
-        path = SHOTS / "redraw.json"
+        path = SHOTS / f"redraw-{name}.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         noted = {"milliseconds": [round(1000 * s) for s in seconds], "load": round(os.getloadavg()[0], 2)}
-        known.setdefault(name, {})[slider] = noted
+        known[slider] = noted
         SHOTS.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         print(f"{name}: {slider} moved, redrawn after {noted['milliseconds']} ms, load {noted['load']}")
-        return max(seconds)
 
     def settle(self) -> None:
         """Wait until the panel's text rests: the tight σ has followed the safe one, and the picture is kept."""
@@ -181,7 +181,7 @@ def test_live_panel(reader: Reader, request: pytest.FixtureRequest) -> None:
 
     for slider in AT_ONCE.get(name, THREE):  # before any training: cheap quantities only
         key = "ArrowLeft" if (name, slider) in AT_ITS_END else "ArrowRight"
-        assert reader.timed(name, slider, key) < REDRAW * SLACK
+        reader.timed(name, slider, key)
     assert reader.points() == shown_at_first and "Ready" in reader.status()
 
     reader.press("Run")

