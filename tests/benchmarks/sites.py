@@ -111,8 +111,8 @@ def table(kept: dict[str, Any]) -> str:
     )  # fmt: skip
     told = [
         "Bytes are one site's in one round: down to the site, up from it. Payload is what the kit itself sends: the",
-        f"model down, an upload back. Of the upload, {numbers:,} bytes are the noised numbers; the rest are facts, such as",
-        "the site's size and σ.",
+        f"model down, an upload back. Of the upload, {numbers:,} bytes are the noised numbers; the rest are facts,",
+        "such as the site's size and σ.",
     ]
     told += [f"The line also carries the terms, each time, and what an idle node sends ({idle})."] if idle else []
     return "\n".join(
