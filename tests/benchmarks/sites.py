@@ -114,7 +114,8 @@ def table(kept: dict[str, Any]) -> str:
         f"model down, an upload back. Of the upload, {numbers:,} bytes are the noised numbers; the rest are facts,",
         "such as the site's size and σ.",
     ]
-    told += [f"The line also carries the terms, each time, and what passes while a node is idle ({idle})."] if idle else []
+    if idle:
+        told.append(f"The line also carries the terms, each time, and what passes while a node is idle ({idle}).")
     return "\n".join(
         [*lines, "", *told, f"Load: the machine's over a minute, this work included. On {kept['machine']}."]
     )
