@@ -20,29 +20,34 @@ def sentence(baseline: str, accuracy: float, against: Against, basis: str, where
 
     basis: what the judgement rests on. where: follows the baseline's name, such as `at ε=3`.
 
-    >>> print(sentence("linear", 0.9, {"la-lora": (0.5, BEHIND), "dp-lora": (0.89, LEVEL)}, "5 seeds"))
-    linear (90.0%) is ahead of la-lora (50.0%) and level with dp-lora (89.0%): here no adapter is shown to pay; 5 seeds
+    >>> print(sentence("linear", 0.9, {"a": (0.5, BEHIND), "b": (0.89, LEVEL)}, "5 seeds"))
+    linear (90.0%) is ahead of a (50.0%), and level with b (89.0%): no adapter is shown to pay over it; 5 seeds
     >>> print(sentence("linear", 0.4, {"la-lora": (0.5, AHEAD)}, "5 seeds", "at ε=3"))
-    linear at ε=3 (40.0%) is behind la-lora (50.0%): here the adapter pays; 5 seeds
+    linear at ε=3 (40.0%) is behind la-lora (50.0%): the adapter pays over it; 5 seeds
     """
     who = f"{baseline}{where and ' '}{where} ({accuracy:.1%})"
-    named = {place: ", ".join(f"{m} ({of:.1%})" for m, (of, at) in against.items() if at == place) for place in WORDS}
-    said = " and ".join(f"{WORDS[place]} {names}" for place, names in named.items() if names)
-    return f"{who} is {said}: here {payoff(against)}; {basis}"
+    named = {place: [f"{m} ({of:.1%})" for m, (of, at) in against.items() if at == place] for place in WORDS}
+    said = ", and ".join(f"{WORDS[place]} {listed(names)}" for place, names in named.items() if names)
+    return f"{who} is {said}: {payoff(against)} over it; {basis}"
 
 
 def payoff(against: Against) -> str:
-    """Which adapters are worth it: one that is behind what has none is not, of one that is level it is not shown."""
+    """Which adapters pay: one that is ahead of what has none does, one that is level is not shown to, others do not."""
     losing = [method for method, (_, place) in against.items() if place != AHEAD]
     shown = "" if all(against[method][1] == BEHIND for method in losing) else "shown to "  # level is no proof
     if 0 < len(losing) < len(against):
         does, are = ("does", "is") if len(losing) == 1 else ("do", "are")
-        return f"{', '.join(losing)} {are if shown else does} not {shown}pay"
+        return f"{listed(losing)} {are if shown else does} not {shown}pay"
     if len(against) == 1 and losing:
         return f"the adapter {'is' if shown else 'does'} not {shown}pay"
     if losing:
         return f"no adapter {'is shown to pay' if shown else 'pays'}"
     return f"{'the' if len(against) == 1 else 'every'} adapter pays"
+
+
+def listed(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 WORDS = {BEHIND: "ahead of", LEVEL: "level with", AHEAD: "behind"}  # of the baseline, by where the adapter stands

@@ -143,11 +143,12 @@ def told(done: Done, one: str = "la-lora", other: str = "dp-lora", seeds: Sequen
             }
             if not all(means.values()):
                 continue
-            holds = " and ".join(f"{name} until rate {holds_until(found):g}" for name, found in means.items())
+            ends = [f"until rate {holds_until(found):g}" for found in means.values()]
+            holds = f"{one} holds {ends[0]} and {other} {ends[1]}"
             best = " and ".join(f"{max(found.values()):.1%}" for found in means.values())
             name = max(bare, key=lambda name: statistics.fmean(bare[name]), default="")
-            beside = f"; {name} {statistics.fmean(bare[name]):.1%}" if name else ""
-            said.append(f"ε = {epsilon:g}, rank {rank}: {holds}; at their best rates {best}{beside}.")
+            beside = f"; the best baseline, {name}, {statistics.fmean(bare[name]):.1%}" if name else ""
+            said.append(f"ε = {epsilon:g}, rank {rank}: {holds}. At their best rates they reach {best}{beside}.")
     return said
 
 

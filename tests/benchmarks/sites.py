@@ -104,13 +104,18 @@ def table(kept: dict[str, Any]) -> str:
         span = f"{one['seconds']:.2f} ({one['least']:.2f} to {one['most']:.2f})"
         size = " | ".join("–" if one[name] is None else f"{one[name]:,}" for name in BYTES)
         lines.append(f"| {one['way']} | {span} | {size} | {one['load']:g} |")
-    kinds = ", ".join(f"{kind} {size:,}" for kind, size in kept["kinds"].items())
+    numbers = kept["kinds"]["up: the noised upload"]
     idle = "; ".join(
-        f"{one['way']}: {one['idle_up']:,} up and {one['idle_down']:,} down a second"
+        f"{one['way']}: {one['idle_up']:,} bytes up and {one['idle_down']:,} down a second"
         for one in kept["rows"] if "idle_up" in one
     )  # fmt: skip
-    told = [f"Bytes are one site's in one round. The payload: {kinds}."]
-    told += [f"The line also carries the terms, each time, and what an idle node sends ({idle})."] if idle else []
+    told = [
+        "Bytes are one site's in one round: down to the site, up from it. Payload is what the kit itself sends: the",
+        f"model down, an upload back. Of the upload, {numbers:,} bytes are the noised numbers; the rest are facts,",
+        "such as the site's size and σ.",
+    ]
+    if idle:
+        told.append(f"The line also carries the terms, each time, and what passes while a node is idle ({idle}).")
     return "\n".join(
         [*lines, "", *told, f"Load: the machine's over a minute, this work included. On {kept['machine']}."]
     )

@@ -72,11 +72,11 @@ def test_what_is_said_of_a_baseline_is_right_both_ways():
 
     assert told(0.2, 0.21, 0.22, 0.2, 0.2) == [f"{NOTHING}."]
     [level] = told(0.51, 0.51, 0.50, 0.50, 0.50)
-    assert "is level with la-lora (50.5%) and behind dp-lora (70.5%): here la-lora is not shown to pay; 5" in level
+    assert "is level with la-lora (50.5%), and behind dp-lora (70.5%): la-lora is not shown to pay over it; 5" in level
     [ahead] = told(0.9, 0.91, 0.9, 0.92, 0.9)
-    assert "is ahead of la-lora (50.5%), dp-lora (70.5%): here no adapter pays" in ahead
+    assert "is ahead of la-lora (50.5%) and dp-lora (70.5%): no adapter pays over it" in ahead
     [guess] = said(curves, {"untrained": [[[0.6]]]}, 0, DIGITS)
-    assert "untrained (60.0%) is ahead of la-lora (50.5%) and behind dp-lora (70.5%)" in guess
+    assert "untrained (60.0%) is ahead of la-lora (50.5%), and behind dp-lora (70.5%)" in guess
     fewer = {"la-lora": [curves["la-lora"][0][:4]]}
     assert said(fewer, {"linear": [[[0.9]] * 5]}, 0, DIGITS) == [f"{NOTHING}."], "seeds could not be paired"
 

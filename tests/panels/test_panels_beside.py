@@ -44,7 +44,7 @@ def test_a_run_that_has_ended_is_held_against_them(task, accuracy, said):
     first, *sentences = against(training(task, accuracy), FOUND)
     assert first.startswith("Beside it, from shipped runs (ε 3, 8 clients, 2 rounds, 2 seeds): head-only 45.0%")
     assert len(sentences) == len(said) and all(map(str.startswith, sentences, said))
-    pays = {"level": "here the adapter is not shown to pay", "ahead": "here the adapter does not pay"}
+    pays = {"level": "the adapter is not shown to pay over it", "ahead": "the adapter does not pay over it"}
     assert all(pays[line.split(") is ")[1].split()[0]] in line for line in sentences)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from lalora_kit.lessons.sites.travel import weighed
 from lalora_kit.methods import METHODS
-from tests.benchmarks.sites import BYTES, METHOD, PAGE, in_page, near, row, table
+from tests.benchmarks.sites import BYTES, KEPT, METHOD, PAGE, in_page, near, row, table
 from tests.tiny import FAST, linear_task
 
 
@@ -29,6 +30,15 @@ def test_the_table_holds_what_was_measured_and_stands_where_the_page_has_its_mar
     said = in_page(PAGE.read_text("utf-8"), kept)
     assert table(kept) in said and in_page(said, kept) == said
     assert "| Flower | 4.00 (3.00 to 5.00) | 21,232 | 21,420 | 29,000 | 36,000 |" in said
-    assert "Flower: 120 up and 80 down a second" in said
+    assert "Flower: 120 bytes up and 80 down a second" in said
     with pytest.raises(ValueError, match=r"0 places of DEPLOYING\.md are marked"):
         in_page("no marks", kept)
+
+
+def test_the_page_tells_what_is_kept_and_no_upload_is_shorter_than_its_numbers():
+    kept, page = json.loads(KEPT.read_text("utf-8")), PAGE.read_text("utf-8")
+    assert in_page(page, kept) == page
+    numbers = kept["kinds"]["up: the noised upload"]
+    assert f"{numbers:,} bytes are the noised numbers" in page
+    sent = [one["payload_up"] for one in kept["rows"] if one["payload_up"] is not None]
+    assert len(sent) == 3 and all(one > numbers for one in sent)

@@ -11,17 +11,21 @@ from lalora_kit.runs.standing import AHEAD, BEHIND, LEVEL, by_samples, of_one_ru
 @pytest.mark.parametrize(
     ("places", "words"),
     [
-        ({"a": (0.6, AHEAD)}, "is behind a (60.0%): here the adapter pays"),
-        ({"a": (0.5, LEVEL)}, "is level with a (50.0%): here the adapter is not shown to pay"),
-        ({"a": (0.4, BEHIND)}, "is ahead of a (40.0%): here the adapter does not pay"),
-        ({"a": (0.6, AHEAD), "b": (0.7, AHEAD)}, "is behind a (60.0%), b (70.0%): here every adapter pays"),
-        ({"a": (0.4, BEHIND), "b": (0.4, BEHIND)}, "is ahead of a (40.0%), b (40.0%): here no adapter pays"),
+        ({"a": (0.6, AHEAD)}, "is behind a (60.0%): the adapter pays over it; 5"),
+        ({"a": (0.5, LEVEL)}, "is level with a (50.0%): the adapter is not shown to pay over it; 5"),
+        ({"a": (0.4, BEHIND)}, "is ahead of a (40.0%): the adapter does not pay over it; 5"),
+        ({"a": (0.6, AHEAD), "b": (0.7, AHEAD)}, "behind a (60.0%) and b (70.0%): every adapter pays over it; 5"),
+        ({"a": (0.4, BEHIND), "b": (0.4, BEHIND)}, "ahead of a (40.0%) and b (40.0%): no adapter pays over it; 5"),
         (
             {"a": (0.4, BEHIND), "b": (0.5, LEVEL)},
-            "ahead of a (40.0%) and level with b (50.0%): here no adapter is shown to pay",
+            "ahead of a (40.0%), and level with b (50.0%): no adapter is shown to pay over it; 5",
         ),
-        ({"a": (0.5, LEVEL), "b": (0.6, AHEAD)}, "level with a (50.0%) and behind b (60.0%): here a is not shown"),
-        ({"a": (0.4, BEHIND), "b": (0.6, AHEAD)}, "ahead of a (40.0%) and behind b (60.0%): here a does not pay"),
+        ({"a": (0.5, LEVEL), "b": (0.6, AHEAD)}, "level with a (50.0%), and behind b (60.0%): a is not shown to pay"),
+        (
+            {"a": (0.5, LEVEL), "b": (0.5, LEVEL), "c": (0.5, LEVEL), "d": (0.6, AHEAD)},
+            "level with a (50.0%), b (50.0%) and c (50.0%), and behind d (60.0%): a, b and c are not shown to pay",
+        ),
+        ({"a": (0.4, BEHIND), "b": (0.6, AHEAD)}, "ahead of a (40.0%), and behind b (60.0%): a does not pay over it"),
     ],
 )
 def test_who_pays_follows_from_where_each_stands(places, words):
@@ -39,8 +43,8 @@ def test_one_run_is_held_against_what_it_is_not_ahead_of():
     bare = [("head-only", 0.2), ("linear", 0.52), ("untrained", 0.9)]
     said = of_one_run(METHODS["la-lora"], 0.5, 400, bare, "one run")
     assert [line.split(" (")[0] for line in said] == ["linear", "untrained"]
-    ends = ("the adapter is not shown to pay; one run", "the adapter does not pay; one run")  # level, and ahead
-    assert all(line.endswith(f": here {end}") for line, end in zip(said, ends, strict=True))
+    ends = ("is not shown to pay over it; one run", "does not pay over it; one run")  # level, and ahead
+    assert all(line.endswith(f": the adapter {end}") for line, end in zip(said, ends, strict=True))
     assert of_one_run(METHODS["la-lora"], 0.99, 400, bare, "one run") == []
     head = of_one_run(METHODS["head-only"], 0.2, 400, bare, "one run")
     assert len(head) == 2 and not any("adapter" in line for line in head)

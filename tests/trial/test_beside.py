@@ -52,8 +52,8 @@ def test_the_stronger_linear_model_at_its_best_rate_is_shown_and_who_is_ahead_is
     assert (head.name, linear.name, guess.name) == ("head-only", "linear-hog", "untrained")
     assert linear.rate == 2.0 and linear.accuracy == pytest.approx(0.604, abs=0.003)
     assert list(linear.over) == ["la-lora", "dp-lora"], "head-only has no adapter"
-    assert "is behind la-lora (50.0%), dp-lora (60.0%): here every adapter pays; 5 seeds" in head.text
-    assert "ahead of la-lora (50.0%) and level with dp-lora (60.0%): here no adapter is shown to pay" in linear.text
+    assert "is behind la-lora (50.0%) and dp-lora (60.0%): every adapter pays over it; 5 seeds" in head.text
+    assert "ahead of la-lora (50.0%), and level with dp-lora (60.0%): no adapter is shown to pay over it" in linear.text
     assert "untrained at ε=3 (70.0%) is ahead of la-lora" in guess.text and math.isnan(guess.rate)
     assert linear.over["la-lora"].among == 6 and linear.over["la-lora"].mean < -9
     told = linear.to_json()
@@ -125,6 +125,6 @@ def test_a_report_says_where_the_adapter_does_not_pay():
     assert [line.split(":")[0] for line in said] == [
         "linear (52.0%) is level with la-lora (50.0%)", "linear-hog (70.0%) is ahead of la-lora (50.0%)",
     ]  # fmt: skip
-    assert "the adapter is not shown to pay" in said[0] and "the adapter does not pay" in said[1]
+    assert "the adapter is not shown to pay over it" in said[0] and "the adapter does not pay over it" in said[1]
     head = standings(METHODS["head-only"], replace(some, accuracy=0.40), rows)
     assert len(head) == 2 and not any("adapter" in line or line.startswith("head-only") for line in head)

@@ -53,8 +53,8 @@ def test_a_sentence_tells_where_two_methods_hold_and_what_is_left():
     said = rates.told(made_up())
     assert len(said) == len(rates.EPSILONS) * len(rates.RANKS)
     assert said[1] == (
-        "ε = 1, rank 16: la-lora until rate 4 and dp-lora until rate 4; at their best rates 80.0% and 80.0%; "
-        "head-only 60.0%."
+        "ε = 1, rank 16: la-lora holds until rate 4 and dp-lora until rate 4. At their best rates they reach 80.0% "
+        "and 80.0%; the best baseline, head-only, 60.0%."
     )
 
 

@@ -1,6 +1,7 @@
 """What an adapter gains on `stdlib-docs-distilled` stands in the record of its backbone, as the kept runs give it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,15 @@ def kept():
 
 def test_the_record_says_what_the_kept_runs_give(kept):
     assert json.loads(PLACE.read_text(encoding="utf-8"))["margins"] == json.loads(json.dumps(kept))
+
+
+def test_the_results_page_says_what_the_kept_runs_give():
+    told = (Path(__file__).parents[2] / "notebooks/RESULTS.md").read_text(encoding="utf-8")
+    done, names = curves(STUDY.results), [*ADAPTERS, "head-only"]
+    [said] = STUDY.beside(["8"], names, STUDY.reported, done)
+    assert f"- {said}\n" in told and "no adapter is shown to pay over it" in said
+    rows = [(name, "8", STUDY.usual.clients) for name in (*names, "linear")]
+    assert [row for row in rows if f"| {row[0]} | {STUDY.shown(row, done, STUDY.reported)} |" not in told] == []
 
 
 def test_the_backbone_is_well_ahead_of_a_linear_model_on_words(kept):
