@@ -25,7 +25,9 @@ def weighed(task: Task, method: Method, settings: Settings) -> dict[str, int]:
     start = create(task.backbone, task.targets, task.head, settings.rank, 1.0, np.random.default_rng(0))
     keys, steps = start.keys(method.trained_in(1, settings.local_steps)), range(1, settings.local_steps + 1)
     kinds = [{kind for kind, _ in start.keys(method.trains(1, k))} for k in steps]
-    facts = {"site": NAMES[0], "round": 1, "size": 1000, "rate": 1 / 3, "sigma": 1 / 3, "others": [], "epsilon": 1 / 3}
+    size, most = len(task.train) // settings.clients, 1 / 3  # as many digits as a number can have
+    facts = {"site": NAMES[0], "round": 1, "size": size, "rate": settings.sample_rate, "sigma": most, "others": []}
+    facts["epsilon"] = most
     reply = len(pack(start, keys, facts, [0.0] * sum(map(len, kinds))))
     numbers = 4 * sum(start.tensors[key].numel() for key in keys)
     down = len(pack(start, sorted(start.tensors), {}))
