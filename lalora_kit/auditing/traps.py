@@ -46,7 +46,7 @@ def batch_clipped(gradients: Sequence[Tensor], owner: Tensor, clients: int, clip
 
 
 def wrong_rounds(*given: Any, **named: Any) -> Iterator[Round]:
-    """`federated_rounds` but for the clip; noise, σ and the ledger are as before."""
+    """`federated_rounds` but for the clip: σ and the ledger are as before, and each batch sets the C of its noise."""
     with mock.patch.object(local, "clipped_sum", batch_clipped):
         yield from federated_rounds(*given, **named)
 

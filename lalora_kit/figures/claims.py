@@ -124,7 +124,7 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
     grey = {"orientation": "h", "marker": {"color": "#DDDDDD"}, "width": 0.5, "hoverinfo": "skip"}
     styles: list[dict[str, Any]] = [
         {**grey, "name": "too small for these seeds to show"},
-        {**dot, "name": "measured, interval of 95 % for all", "error_x": {"color": NEUTRAL}},
+        {**dot, "name": "measured, joint 95 % interval", "error_x": {"color": NEUTRAL}},
         {**dot, "name": "against its control, equal rate", "marker": thin},
         {**dot, "name": "the paper's figure, at its scale", "marker": star},
     ]

@@ -16,7 +16,7 @@ def pooled_figure(pooled: Pooled) -> go.Figure:
     """A dot for each seed in its group, beside it the mean with its interval; the title says the first of them."""
     figure, effects = go.Figure(), pooled.effects
     names = list(pooled.groups)
-    legend = "mean, 95 % interval" if len(names) == 1 else "mean, interval of 95 % for all"
+    legend = "mean, 95 % interval" if len(names) == 1 else "mean, joint 95 % interval"
     for place, (name, values) in enumerate(pooled.groups.items()):
         figure.add_trace(
             go.Scatter(

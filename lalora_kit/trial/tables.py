@@ -1,11 +1,11 @@
-"""Tables: the rows of a trial as CSV and JSON."""
+"""Tables: the rows of a trial as CSV and JSON, and what they say for and against the claims, in sentences."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from lalora_kit.base.files import dumps, read_lines, write_atomically
 from lalora_kit.trial.claims import Exact
 from lalora_kit.trial.designs import Design
+from lalora_kit.trial.effects import Effect
 from lalora_kit.trial.verdicts import Row
 
 RUNS, TABLE = "claims.jsonl", "claims"
@@ -65,3 +66,37 @@ def write_tables(out: Path, rows: Iterable[Row], exact: Iterable[Exact], design:
     write_atomically(csv_path, text.getvalue())
     write_atomically(json_path, dumps(table))
     return csv_path, json_path
+
+
+def for_and_against(rows: Sequence[Row], leads: Mapping[str, Effect], where: str) -> str:
+    """What speaks for the claims at best rates, what against them, and what for neither side, in sentences.
+
+    Args:
+        rows: the judged claims.
+        leads: by baseline, LA-LoRA's lead over it; one with zero in its interval, or without one, is on neither side.
+        where: the leads are measured, such as `at ε = 3`.
+    """
+    held = [row for row in rows if row.best.low > 0]
+    reversed_ = [row for row in rows if row.best.high < 0]
+    ruled = [row for row in rows if row.verdict.startswith(("ruled out", "no gain"))]
+    ahead = ", ".join(name for name, lead in leads.items() if lead.low > 0)
+    behind = ", ".join(name for name, lead in leads.items() if lead.high < 0)
+    level = ", ".join(name for name, lead in leads.items() if not (lead.low > 0 or lead.high < 0))
+    sentences = [
+        f"What speaks **for** the paper's claims here, at best rates: {quoted(held) or 'none of them holds'}"
+        f"{ahead and f'; and {where} LA-LoRA is ahead of {ahead}'}.",
+        f"What speaks **against** them: the opposite is shown for {quoted(reversed_) or 'none of them'}; an effect as "
+        "large as the paper's (or, where none is given, the smallest that would matter) is ruled out for "
+        f"{quoted(ruled) or 'none of them'}{behind and f'; and {where} LA-LoRA is behind {behind}'}.",
+    ]
+    if level or not leads:
+        beside = f"is level with {level}" if level else "has no shipped baseline beside it"
+        sentences.append(f"{where[:1].upper()}{where[1:]} LA-LoRA {beside}, which speaks for neither side.")
+    still_open = len(rows) - len({row.claim.key for row in (*held, *reversed_, *ruled)})
+    sentences.append(f"{still_open} of {len(rows)} claims are open: these seeds cannot tell.")
+    return " ".join(sentences)
+
+
+def quoted(rows: Iterable[Row]) -> str:
+    """The texts of some claims, in quotation marks."""
+    return "; ".join(f"“{row.claim.text}”" for row in rows)

@@ -108,7 +108,7 @@ def test_it_never_passes_its_budget(run):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("00_start_here", "what that gives away is not tried here"),
+        ("00_start_here", "whether that leaks is not tried here"),
         ("04_la_lora", "On stdlib-docs, runs at all these rates do not come with the kit. This page has its own"),
         ("06_claims_on_trial", "No runs of these seeds are shipped on stdlib-docs"),
     ],

@@ -16,7 +16,7 @@ from lalora_kit.trial import claim_runs, grid, tables, verdicts
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
 from lalora_kit.trial.designs import DIGITS, STDLIB_DOCS, design_of
-from lalora_kit.trial.effects import LEVEL, together
+from lalora_kit.trial.effects import LEVEL, effect_at, together
 from tests.fakes import free_runs
 
 EQUAL, SEEDS, TUNING_SEEDS = DIGITS.usual.learning_rate, DIGITS.seeds, DIGITS.tuning_seeds
@@ -281,3 +281,28 @@ def test_what_is_no_grid_is_refused_before_any_run(rates, inline, tmp_path):
     with pytest.raises(ValueError, match="a grid to choose from"):
         claim_runs.run_claims(tmp_path / "none", replace(DIGITS, rates=tuple(rates)))
     assert not inline and not (tmp_path / "none").exists()
+
+
+CLEARLY = {"ahead of": [9.0, 10.0, 11.0], "behind": [-9.0, -10.0, -11.0], "level with": [-9.0, 10.0, 0.5]}
+
+
+@pytest.mark.parametrize(("how", "side"), [("ahead of", "for"), ("behind", "against"), ("level with", "neither")])
+def test_a_lead_over_a_baseline_speaks_for_the_claims_a_lag_against_them_and_a_tie_for_neither(how, side):
+    said = tables.for_and_against([], {"the head": effect_at(CLEARLY[how])}, "at ε = 3")
+    for_, _, rest = said.partition("What speaks **against** them")
+    against, _, neither = rest.partition(". ")
+    sides = {"for": for_, "against": against, "neither": neither}
+    assert [name for name, text in sides.items() if "the head" in text] == [side]
+    assert f"LA-LoRA is {how} the head" in sides[side]
+
+
+def test_claims_stand_on_the_side_that_their_interval_is_on():
+    def row(key, values):
+        effect = effect_at(values)
+        return verdicts.Row(replace(PLAIN, key=key, text=key), effect, effect, effect, (1.0, 1.0), 0.5)
+
+    found = {name: row(name, values) for name, values in CLEARLY.items()}
+    said = tables.for_and_against(list(found.values()), {}, "at ε = 3")
+    for_, against = said.split("What speaks **against** them")
+    assert "“ahead of”" in for_ and "“behind”" in against and "“level with”" not in said
+    assert "no shipped baseline" in said and said.endswith("1 of 3 claims are open: these seeds cannot tell.")

@@ -36,7 +36,7 @@ SERVERS = {
 }
 DEEPEST = 2.5  # root mean squares at which a heatmap's colour is deepest
 EXACT = 1e-6  # what is nearer than that has no place on a log axis
-OFF = "off by, in sizes of the true mean"
+OFF = "off by, as a multiple of the true mean"
 Points = Mapping[str, Sequence[tuple[float, float]]]  # way -> (x, how far off)
 
 
