@@ -1,7 +1,7 @@
 """One clip or two: accuracy with head and adapter under one clip norm C, and with half of C² for each.
 
-    python -m tests.benchmarks.clips --task mnist
-    python -m tests.benchmarks.clips --task digits --seeds 10 --rounds 3
+    python -m tests.benchmarks.clips --task mnist                       # the first table of RESULTS
+    python -m tests.benchmarks.clips --task digits --rates 0.25 1       # the second
 
 Everything else is what is usual on the task. ε and noise are the same either way (`lalora_kit.privacy.budgets`); what
 may differ is how much of a clipped gradient is left for the head once an adapter trains beside it. All methods have the
@@ -18,7 +18,7 @@ import math
 import multiprocessing
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from itertools import product
@@ -116,7 +116,12 @@ def finished(wanted: Sequence[Line], made: Line, path: Path, workers: int) -> di
             append_line(path, line)
             kept[name_of(line)] = line
             print(f"{count}/{len(missing)} {line['method']} ε={line['epsilon']} {line['seconds']} s", flush=True)
-    return {key: line["curve"][-1] for key, line in kept.items()}
+    return ends(kept.values())
+
+
+def ends(lines: Iterable[Line]) -> dict[str, float]:
+    """Accuracy after the last round of every run among the lines, by name."""
+    return {name_of(line): line["curve"][-1] for line in lines if "curve" in line}
 
 
 def same_name(line: Line, made: Line) -> bool:
@@ -141,7 +146,7 @@ def table(fixed: Line, asked: argparse.Namespace, done: dict[str, float]) -> str
             gain = "the same run" if alone else f"{statistics.fmean(points):+.1f}{error(points)}"
             shown = "–" if alone else f"{rate:g}"
             lines.append(f"| {epsilon:g} | {method} | {shown} | {head:g} | {mean(one)} | {mean(two)} | {gain} |")
-    return "\n".join([*lines, f"seeds {tuple(asked.seeds)}; {fixed}"])
+    return "\n".join(lines)
 
 
 def mean(values: Sequence[float]) -> str:
@@ -156,10 +161,19 @@ def error(points: Sequence[float]) -> str:
 
 def main() -> None:
     """Train what is missing, and print the table."""
+    asked = options().parse_args()
+    fixed, wanted = design(asked)
+    made = made_with("python -m tests.benchmarks.clips", asked.task)
+    print(table(fixed, asked, finished(wanted, made, asked.results, asked.workers)))
+    print(f"seeds {tuple(asked.seeds)}; {fixed}")
+
+
+def options() -> argparse.ArgumentParser:
+    """What can be asked on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="digits", help="any of `lalora tasks`")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHOD_NAMES))
-    parser.add_argument("--epsilon", nargs="+", type=float, default=[1.0, 3.0])
+    parser.add_argument("--epsilon", nargs="+", type=float, default=[3.0, 1.0])
     parser.add_argument("--rates", nargs="+", type=float, default=[1.0, 4.0], help="of the adapter")
     parser.add_argument("--head-rates", nargs="+", type=float, help="default: the task's usual one")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
@@ -167,7 +181,11 @@ def main() -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help="default: the task's usual number")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--workers", type=int, default=usable_cores())
-    asked = parser.parse_args()
+    return parser
+
+
+def design(asked: argparse.Namespace) -> tuple[Line, list[Line]]:
+    """What all runs share, and every run; the head's rate is the task's usual one if none is asked for."""
     given = {name: getattr(asked, name) for name in SIZES if getattr(asked, name) is not None}
     usual = settings_for(asked.task, **given)
     asked.head_rates = asked.head_rates or [usual.head_learning_rate]
@@ -177,8 +195,7 @@ def main() -> None:
         for seed, epsilon, method in product(asked.seeds, asked.epsilon, asked.methods)
         for rates, share in product(product(asked.rates, asked.head_rates), (JOINT, APART))
     ]
-    made = made_with("python -m tests.benchmarks.clips", asked.task)
-    print(table(fixed, asked, finished(wanted, made, asked.results, asked.workers)))
+    return fixed, wanted
 
 
 if __name__ == "__main__":
