@@ -164,24 +164,26 @@ def picture(told: Mapping[str, Any]) -> Picture:
 
 
 def run(lessons: Sequence[str], ways: Sequence[str], moves: int, path: Path) -> None:
-    """Measure what is missing, lesson by lesson."""
+    """Measure what is missing, lesson by lesson: each is opened once, and measured quiet before it is busy."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None:
         raise SystemExit("no Chromium found; install your system's chromium package")
-    for way in ways:
-        done = {line["lesson"] for line in (read_lines(path) if path.exists() else []) if line["way"] == way}
-        for lesson in (lesson for lesson in lessons if lesson not in done):
-            with (
-                tempfile.TemporaryDirectory() as home,
-                launched(browser_path) as browser,
-                served(Path(home)) as lab,
-                opened(lab, browser, lesson) as page,
-                busy((os.cpu_count() or 1) if way == "busy" else 0),
-            ):
-                found = measure(page, moves)
-            append_lines(path, [{"lesson": lesson, "way": way, **line} for line in found])
-            slowest = max((line["milliseconds"] for line in found), default=math.nan)
-            print(f"{lesson}, {way}: {len(found)} moves, the slowest {slowest:.0f} ms", flush=True)
+    for lesson in lessons:
+        done = {line["way"] for line in (read_lines(path) if path.exists() else []) if line["lesson"] == lesson}
+        if not (left := [way for way in ways if way not in done]):
+            continue
+        with (
+            tempfile.TemporaryDirectory() as home,
+            launched(browser_path) as browser,
+            served(Path(home)) as lab,
+            opened(lab, browser, lesson) as page,
+        ):
+            for way in left:
+                with busy((os.cpu_count() or 1) if way == "busy" else 0):
+                    found = measure(page, moves)
+                append_lines(path, [{"lesson": lesson, "way": way, **line} for line in found])
+                slowest = max((line["milliseconds"] for line in found), default=math.nan)
+                print(f"{lesson}, {way}: {len(found)} moves, the slowest {slowest:.0f} ms", flush=True)
 
 
 def main() -> None:
