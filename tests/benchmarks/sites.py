@@ -116,9 +116,7 @@ def table(kept: dict[str, Any]) -> str:
     ]
     if idle:
         told.append(f"The line also carries the terms, each time, and what passes while a node is idle ({idle}).")
-    return "\n".join(
-        [*lines, "", *told, f"Load is a one-minute average, this work included. On {kept['machine']}."]
-    )
+    return "\n".join([*lines, "", *told, f"Load is a one-minute average, this work included. On {kept['machine']}."])
 
 
 def in_page(text: str, kept: dict[str, Any]) -> str:
