@@ -82,8 +82,8 @@ def factors_figure(parts: Parts, noises: Mapping[str, float], titles: Sequence[s
         scale = {"zmin": [-end for end in ends], "zmax": ends}
         steps.append({"label": label, "method": "update", "args": [scale, {"title.text": typeset(title)}]})
     slider = {"steps": steps, "currentvalue": {"prefix": "ε = "}, "pad": {"t": 20}, "active": active}
-    figure.update_layout(template=TEMPLATE, title_text=typeset(titles[active]), sliders=[slider], height=560)
-    figure.update_layout(margin={"l": 10, "r": 10, "t": 80, "b": 20})
+    figure.update_layout(template=TEMPLATE, title_text=typeset(titles[active]), sliders=[slider], height=575)
+    figure.update_layout(margin={"l": 10, "r": 10, "t": 95, "b": 20})
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False, autorange="reversed")
     return figure

@@ -82,8 +82,8 @@ def noise_figure(view: NoiseView) -> go.Figure:
         figure.add_trace(go.Scatter(**style, **changing), 2, 1 if place < 8 else 3)
     for column, changing in enumerate(data[len(styles) :], start=1):
         figure.add_trace(go.Heatmap(**tile_look(), **changing), 1, column)
-    figure.update_layout(template=TEMPLATE, title_text=noise_title(view), height=620, autosize=True)
-    figure.update_layout(margin={"l": 50, "r": 10, "t": 80, "b": 110})
+    figure.update_layout(template=TEMPLATE, title_text=noise_title(view), height=645, autosize=True)
+    figure.update_layout(margin={"l": 50, "r": 10, "t": 105, "b": 110})
     figure.update_xaxes(visible=False, row=1)
     figure.update_yaxes(visible=False, autorange="reversed", row=1)
     label_axes(figure)
