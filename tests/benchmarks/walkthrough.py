@@ -1,7 +1,7 @@
 """The seconds of the table of notebooks in RESULTS.md, quiet and beside a busy process on each core, in one run.
 
-    python -m tests.benchmarks.walkthrough                # all nine; nothing else may run meanwhile
-    python -m tests.benchmarks.walkthrough --write        # and put the figures into RESULTS.md and the paper
+    python -m tests.benchmarks.walkthrough                # all twelve; nothing else may run meanwhile
+    python -m tests.benchmarks.walkthrough --write        # and put the figures into RESULTS.md, the paper and the cards
     python -m tests.benchmarks.walkthrough 05 --out DIR   # some of them
 
 Each notebook runs as `lalora walkthrough` runs it, first quiet, then busy, and is kept as a line of `seconds.jsonl` in
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lalora_kit.book.sweep import choose
 WAYS = ("quiet", "busy")
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS, PAPER = ROOT / "notebooks" / "RESULTS.md", ROOT / "paper" / "paper.md"
+CARD = re.compile(r"(\d+) s on two quiet CPU cores, (\d+) s on busy ones")
 
 
 @contextlib.contextmanager
@@ -116,6 +118,15 @@ def in_paper(text: str, lines: Sequence[dict[str, Any]]) -> str:
     return text
 
 
+def on_card(name: str, text: str, lines: Sequence[dict[str, Any]]) -> str:
+    """A lesson with its own seconds on its card."""
+    found = by_notebook(lines)[name]
+    text, count = CARD.subn(f"{found['quiet']:.0f} s on two quiet CPU cores, {found['busy']:.0f} s on busy ones", text)
+    if count != 1:
+        raise ValueError(f"{count} cards in {name}, not one")
+    return text
+
+
 def by_notebook(lines: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds by notebook and way."""
     found: dict[str, dict[str, float]] = {}
@@ -138,7 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", help="numbers or names; all by default")
     parser.add_argument("--out", type=Path, default=Path("build/walkthrough-seconds"))
-    parser.add_argument("--write", action="store_true", help="put the figures into RESULTS.md and the paper")
+    parser.add_argument("--write", action="store_true", help="put the figures into RESULTS.md, the paper and the cards")
     given = parser.parse_args()
     kept = make_folder(given.out) / "seconds.jsonl"
     notebooks = choose(given.notebooks)
@@ -148,8 +159,12 @@ def main() -> None:
     write_atomically(given.out / "table.md", written)
     print(written)
     if given.write:
-        for place, fill in ((RESULTS, in_results), (PAPER, in_paper)):
-            place.write_text(fill(place.read_text("utf-8"), read_lines(kept)), "utf-8")
+        for place, fill in (
+            (RESULTS, in_results),
+            (PAPER, in_paper),
+            *((path, partial(on_card, path.stem)) for path in choose([])),
+        ):
+            write_atomically(place, fill(place.read_text("utf-8"), read_lines(kept)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import sys
 
 import pytest
@@ -129,3 +130,14 @@ def test_the_benchmark_fills_the_tables_of_results_and_paper_and_nothing_else():
     paper = in_paper(PAPER.read_text("utf-8"), lines)
     rows = [line for line in paper.splitlines() if line.startswith(("| 0", "| 1"))]
     assert [row.split("|")[3] for row in rows] == [f" {100 + n} s " for n in range(len(names))]
+
+
+@pytest.mark.parametrize("path", sweep.choose([]), ids=lambda path: path.stem)
+def test_a_card_has_the_seconds_of_the_table(path):
+    from tests.benchmarks.walkthrough import CARD, RESULTS, on_card
+
+    row = re.search(rf"\]\({path.stem}\.ipynb\) \| (\d+) \| (\d+) \|", RESULTS.read_text("utf-8"))
+    text = path.read_text("utf-8")
+    assert [tuple(found) for found in CARD.findall(text)] == [row.groups()]
+    lines = [{"notebook": path.stem, "way": way, "seconds": float(s)} for way, s in zip(("quiet", "busy"), (1, 2))]
+    assert "1 s on two quiet CPU cores, 2 s on busy ones" in on_card(path.stem, text, lines)
