@@ -139,5 +139,5 @@ def test_a_card_has_the_seconds_of_the_table(path):
     row = re.search(rf"\]\({path.stem}\.ipynb\) \| (\d+) \| (\d+) \|", RESULTS.read_text("utf-8"))
     text = path.read_text("utf-8")
     assert [tuple(found) for found in CARD.findall(text)] == [row.groups()]
-    lines = [{"notebook": path.stem, "way": way, "seconds": float(s)} for way, s in zip(("quiet", "busy"), (1, 2))]
+    lines = [{"notebook": path.stem, "way": way, "seconds": s} for way, s in (("quiet", 1.0), ("busy", 2.0))]
     assert "1 s on two quiet CPU cores, 2 s on busy ones" in on_card(path.stem, text, lines)
