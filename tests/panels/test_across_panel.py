@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lalora_kit.figures.sites.across import across_title
 from lalora_kit.methods import METHODS
 from lalora_kit.panels.sites.across import AcrossPanel, AcrossTraining
 from lalora_kit.privacy import Ledger
@@ -45,8 +46,7 @@ def test_a_run_is_both_and_lies_on_itself(panel):
     assert panel.training.join(60) and panel.training.error is None
     assert panel.figure.data[0].x == panel.figure.data[1].x == (1, 2)
     assert panel.figure.data[0].y == panel.figure.data[1].y
-    title = panel.figure.layout.title.text
-    assert "to the last bit" in title or "which is rounding" in title
+    assert "to the last bit" in panel.figure.layout.title.text
     assert 0 < panel.training.records[-1].epsilon <= SETTINGS.epsilon
     assert panel.training.total == pytest.approx(panel.training.records[-1].epsilon)
     panel.buttons["Reset"].click()
@@ -64,3 +64,11 @@ def test_headless_it_trains_once_and_leaves_one_figure(capsys, monkeypatch):
 def test_a_seed_is_refused():
     with pytest.raises(ValueError, match="seed=3 cannot be part of terms"):
         AcrossTraining(TASK, METHODS["la-lora"], replace(SETTINGS, seed=3), ledger=Ledger())
+
+
+@pytest.mark.parametrize(
+    ("apart", "said"), [(1e-8, ", which is rounding"), (1e-3, "more than rounding"), (0.0, "last bit")]
+)
+def test_a_title_calls_rounding_only_what_is(panel, apart, said):
+    view = replace(panel.view(), apart=apart, sites=[None], rounds=1)
+    assert said in across_title(view)

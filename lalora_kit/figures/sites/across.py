@@ -54,6 +54,9 @@ def across_data(view: AcrossView) -> list[dict[str, Any]]:
     return [*curves, *({"x": [v], "y": [n], "text": [t]} for v, n, t in zip(kilo, names, text, strict=True))]
 
 
+ROUNDING = 1e-7  # two models that are further apart, entry by entry, are not one
+
+
 def across_title(view: AcrossView) -> str:
     """How far simulator and sites are apart, or what a site sends."""
     if view.apart is None:
@@ -62,7 +65,8 @@ def across_title(view: AcrossView) -> str:
     done = f"after {len(view.sites)} round{'s' * (len(view.sites) > 1)}"
     if view.apart == 0:
         return f"{view.clients} sites and one process, {done}: the same model, to the last bit"
-    return f"{view.clients} sites and one process, {done}: {view.apart:.1g} apart, which is rounding"
+    size = "which is rounding" if view.apart < ROUNDING else "which is more than rounding"
+    return f"{view.clients} sites and one process, {done}: {view.apart:.1g} apart, {size}"
 
 
 def across_figure(view: AcrossView) -> go.Figure:
