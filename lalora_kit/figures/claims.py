@@ -29,7 +29,9 @@ VERDICTS = {
 }
 UNITS = ("points of accuracy", "c_W", "ln of the ratio")
 SMALL, LARGE = 9, 15  # of a mark
-ROW, NAME = 44, 15  # pixels: a row, and how far above its middle its name stands
+ROW, NAME = 38, 15  # pixels: a row, and how far above its middle its name stands
+GAP, ABOVE, BELOW = 80, 100, 150  # pixels: between two parts, above all and below
+TOP = 0.4  # rows that stay free above the first, for its name
 AXES = ("effect on accuracy, points", "effect on the cosine c_W", "ln of the ratio of λ_max")
 
 
@@ -90,7 +92,7 @@ def none_if_nan(value: float) -> float | None:
 
 
 def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
-    """How many claims got which verdict."""
+    """How many of the claims that are drawn got which verdict."""
     found = counts(rows)
     where = "each at its best rate" if mode == "best" else "at equal rate"
     at_equal = found["holds only"] + found["the opposite holds only"]
@@ -99,7 +101,7 @@ def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
         f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, "
         f"{undecided} are undecided; <br>"
         f"{at_equal} decided only at equal rate, {found['ruled out'] + found['no gain']} ruled out above some size. "
-        f"<br><sup>{seeds} seeds, {where}; all intervals of the table hold together at 95 %</sup>"
+        f"<br><sup>{seeds} seeds, {where}; all {rows[0].best.among} intervals of the trial hold together at 95 %</sup>"
     )
 
 
@@ -112,12 +114,30 @@ def span(part: Sequence[Row]) -> list[float] | None:
     return [-1.05 * most, 1.05 * most] if most else None
 
 
-def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
-    """Effects in the direction of each claim, so that right of zero is what the paper says."""
-    groups = [(axis, part) for axis, part in zip(AXES, parts(rows), strict=True)]
-    figure = make_subplots(
-        len(groups), 1, vertical_spacing=0.09, row_heights=[max(len(part), 2) + 1.5 for _, part in groups]
-    )
+def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> dict[str, Any]:
+    """What changes in the figure's layout with the rows: its height and its axes; a part without a row has no room.
+
+    `scale`: the rows that the axes across have room for, by default the same.
+    """
+    drawn, scaled = parts(rows), parts(rows if scale is None else scale)
+    sizes = [ROW * (len(part) + TOP) if part else 0.0 for part in drawn]
+    whole = sum(sizes) + GAP * max(sum(map(bool, sizes)) - 1, 0) or 1.0
+    layout: dict[str, Any] = {"height": ABOVE + BELOW + whole}
+    top = whole
+    for place, (part, size) in enumerate(zip(drawn, sizes, strict=True), start=1):
+        own, bottom = str(place) if place > 1 else "", max(top - size, 0.0)
+        layout[f"yaxis{own}"] = {
+            "domain": [bottom / whole, top / whole] if part else [0, 0.001], "visible": bool(part),
+            "range": [len(part) - 0.5, -0.5 - TOP],
+        }  # fmt: skip
+        layout[f"xaxis{own}"] = {"range": span(scaled[place - 1]), "visible": bool(part)}
+        top = bottom - GAP if part else top
+    return layout
+
+
+def forest_figure(rows: Sequence[Row], mode: str, seeds: int, scale: Sequence[Row] | None = None) -> go.Figure:
+    """Effects in the direction of each claim, so that right of zero is what the paper says; `scale`: see the layout."""
+    figure = make_subplots(len(AXES), 1)
     dot = {"mode": "markers", "hovertemplate": "%{x:.2f}: %{customdata}<extra></extra>"}
     thin = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": NEUTRAL}}
     star = {"symbol": "star", "size": 10, "color": "#CC79A7"}
@@ -137,19 +157,13 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int) -> go.Figure:
                 merged[key] = {**style.get(key, {}), **data.get(key, {})}
         figure.add_trace((go.Bar if kind == 0 else go.Scatter)(**merged), part + 1, 1)
     line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
-    for place, (axis, drawn) in enumerate(groups, start=1):
-        figure.update_xaxes(title_text=axis, range=span(drawn), **line, row=place)
-        # The last row's half and a half of room on top: a name stands above its row.
-        ends = {"range": [len(drawn) - 0.5, -0.9]} if drawn else {}
-        figure.update_yaxes(showticklabels=False, ticks="", type="category", **ends, row=place)
-        own = str(place) if place > 1 else ""
-        for row in drawn:
-            figure.add_annotation(
-                x=0, xref=f"x{own} domain", y=row.claim.text, yref=f"y{own}",
-                text=row.claim.text, yshift=NAME, xanchor="left", showarrow=False, font={"size": 12},
-            )  # fmt: skip
+    for place, axis in enumerate(AXES, start=1):
+        figure.update_xaxes(title_text=axis, **line, row=place)
+    figure.update_yaxes(
+        type="category", ticks="", ticklabelposition="inside", ticklabelshift=NAME, tickfont={"size": 12}, dtick=1
+    )
     figure.update_layout(
-        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), height=330 + ROW * len(rows), barmode="overlay",
-        margin={"t": 100, "b": 150, "l": 20},
+        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), barmode="overlay",
+        margin={"t": ABOVE, "b": BELOW, "l": 20}, **forest_layout(rows, scale),
     )  # fmt: skip
     return figure

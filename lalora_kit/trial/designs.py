@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from lalora_kit.runs.usual import DEFAULT_TASK, settings_for
@@ -41,7 +42,7 @@ class Design:
     drawn: tuple[int, ...]
     head_first: bool = False
 
-    @property
+    @cached_property
     def usual(self) -> Settings:
         """The task's usual settings, where every run stands but for what it varies."""
         return settings_for(self.task)

@@ -96,9 +96,37 @@ def test_the_three_sliders_point_at_the_rows_that_were_run_nearest(panel):
 
 def test_away_from_the_usual_settings_the_nearest_rows_are_those_of_that_setting():
     claims = claims_on("mnist")
-    assert nearest(claims, (1.0, 32, 8), DIGITS) == (1, 16, 8)
-    assert nearest(claims, (3.0, 4, 20), DIGITS) == (3, 4, 16)
-    assert nearest(claims, (3.0, 4, 8), DIGITS) == (3, 4, 8)
+    assert nearest(claims, (1.0, 32, 8, "even"), DIGITS) == (1, 16, 8, "even")
+    assert nearest(claims, (3.0, 4, 20, "even"), DIGITS) == (3, 4, 16, "even")
+    assert nearest(claims, (3.0, 4, 8, "even"), DIGITS) == (3, 4, 8, "even")
+    assert nearest(claims, (1.0, 16, 8, "skewed"), DIGITS) == (1, 4, 8, "skewed")
+
+
+@pytest.fixture(scope="module")
+def moved():
+    """Every row that is asked on mnist, on made-up runs of the digits: each side of each claim at every rate."""
+    return made_up(lambda c: 0.5 + 0.1 * (c.method == "la-lora") + wobble(c), claims_on("mnist"))
+
+
+@pytest.mark.parametrize(
+    "control, value, named", [("rank", 16, "rank 16"), ("clients", 16, "16 clients"), ("split", "skewed", "skewed")]
+)
+def test_a_slider_away_from_the_usual_draws_the_rows_that_were_run_there(moved, control, value, named):
+    panel = ClaimsPanel(moved, claims_on("mnist"), DIGITS, mode="live")
+    try:
+        usual = panel.figure.to_dict()
+        assert sum(len(trace["y"]) for trace in usual["data"][1::4]) == len(CLAIMS)
+        panel.controls[control].value = value
+        drawn = panel.figure.data[1].y
+        assert len(drawn) == 6 and all(name.startswith("LA-LoRA") and named in name for name in drawn)
+        assert panel.figure.layout.title.text.startswith("6 of 6 hold"), "judged, and drawn as judged"
+        assert not panel.figure.layout.yaxis2.visible and panel.figure.layout.height < usual["layout"]["height"] / 2
+        assert panel.figure.layout.xaxis.range == tuple(usual["layout"]["xaxis"]["range"]), "one scale for all"
+        panel.buttons["Reset"].click()
+        assert panel.figure.layout.height == usual["layout"]["height"]
+        assert panel.figure.layout.yaxis2.visible and len(panel.figure.data[1].y) == len(usual["data"][1]["y"])
+    finally:
+        panel.keep.cancel()
 
 
 def test_fewer_seeds_say_how_many_intervals_leave_out_zero(panel):

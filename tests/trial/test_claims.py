@@ -35,7 +35,7 @@ def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
     """Runs for all cells that the claims could ask for, from `accuracy(cell)`."""
     arms = {arm for c in claims for arm in (*c.arms, c.control or c.other, "head-only")}
     cells = {
-        run_of(arm, rate, epsilon, seed)
+        run_of(arm, rate, epsilon, seed, **c.moved)
         for arm in arms
         for rate in DIGITS.rates
         for c in claims

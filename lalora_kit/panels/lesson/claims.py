@@ -9,37 +9,46 @@ from dataclasses import replace
 import ipywidgets as W
 import plotly.graph_objects as go
 
-from lalora_kit.figures.claims import MODES, counts, forest_data, forest_figure, forest_title
+from lalora_kit.figures.claims import MODES, counts, forest_data, forest_figure, forest_layout, forest_title
 from lalora_kit.panels.lesson.moves import went
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
 from lalora_kit.trial.claims import CLAIMS, Claim
 from lalora_kit.trial.designs import LESSONS, Design
+from lalora_kit.trial.study import SKEW
 from lalora_kit.trial.verdicts import Row, Runs, judge
 
 LABELS = {"best": "each at its best rate", "equal": "equal rate"}
-Place = tuple[float, int, int]  # ε, rank, clients
+EVEN, SKEWED = "even", "skewed"  # how the labels are split over the clients
+Place = tuple[float, int, int, str]  # ε, rank, clients, the split
 READY = "Take seeds away: fewer seeds widen the grey zone. A verdict that flips with one seed was never one."
-PLACES = ("epsilon", "rank", "clients")
+PLACES = ("epsilon", "rank", "clients", "split")
 
 
 def place_of(claim: Claim, design: Design) -> Place:
     """Where the runs of a claim were made."""
     usual, moved = design.usual, claim.moved
-    return claim.epsilon, moved.get("rank", usual.rank), moved.get("clients", usual.clients)
+    split = SKEWED if SKEW in moved else EVEN
+    return claim.epsilon, moved.get("rank", usual.rank), moved.get("clients", usual.clients), split
 
 
 def nearest(claims: Sequence[Claim], at: Place, design: Design) -> Place:
-    """The place of some claims that is nearest to `at`, on logarithmic axes; of two as near, the one asked first."""
+    """The place of some claims that is nearest to `at`, on logarithmic axes; of two as near, the one asked first.
 
-    def distance(place: Place) -> float:
-        return sum(abs(math.log(min(a, 1e6) / b)) for a, b in zip(at, place, strict=True))
+    The split comes first: nothing is near to a skewed one but another.
+    """
+
+    def distance(place: Place) -> tuple[bool, float]:
+        return place[3] != at[3], sum(abs(math.log(min(a, 1e6) / b)) for a, b in zip(at[:3], place[:3], strict=True))
 
     return min((place_of(claim, design) for claim in claims), key=distance)
 
 
 class ClaimsPanel(Panel):
-    """Verdicts over `runs` that are done; nothing is trained here. ε, rank and clients point at the nearest rows.
+    """Verdicts over `runs` that are done; nothing is trained here.
+
+    Rank, clients and the split of the labels choose which rows are drawn, the nearest that were run; ε points at some.
+    All rows are judged as one family, drawn or not.
 
     Args:
         runs: as `claim_runs.shipped()` gives them.
@@ -54,7 +63,9 @@ class ClaimsPanel(Panel):
     ) -> None:  # fmt: skip
         self.runs, self.claims, self.design, self.said = runs, claims, design, READY
         self.judged: dict[int, list[Row]] = {}
-        place = at or {name: getattr(design.usual, name) for name in PLACES}
+        place = at or {name: getattr(design.usual, name) for name in PLACES[:3]}
+        if any(SKEW in claim.moved for claim in claims):
+            place = {**place, "split": EVEN}
         super().__init__({"seeds": len(design.seeds), "rates": MODES[0], **place}, mode=mode)
         self.last = dict(self.values)
 
@@ -65,39 +76,55 @@ class ClaimsPanel(Panel):
         return self.judged[count]
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
-        """Seeds and rates, and the three; every count is judged beforehand, so that a move only draws."""
+        """Seeds and rates, and what chooses rows; every count is judged beforehand, so that a move only draws."""
         found = [count for count in range(2, len(self.design.seeds) + 1) if self.rows(count)]
-        return {
+        auto = {"button_width": "auto"}
+        controls = {
             "seeds": W.SelectionSlider(options=found, value=self.start["seeds"], description="seeds", layout=slim()),
-            "rates": W.ToggleButtons(
-                options=[(LABELS[m], m) for m in MODES], value=self.start["rates"], style={"button_width": "auto"}
-            ),
+            "rates": W.ToggleButtons(options=[(LABELS[m], m) for m in MODES], value=self.start["rates"], style=auto),
             **three_sliders(self.start),
         }
+        if "split" in self.start:
+            controls["split"] = W.ToggleButtons(options=[EVEN, SKEWED], description="labels", style=auto)
+        return controls
 
     def moved(self) -> None:
         """Draw, and say what the move did to the verdicts, or which rows are nearest."""
-        now = {name: self.values[name] for name in PLACES}
-        if now != {name: self.last[name] for name in PLACES}:
-            self.said = f"{went(self.last, self.values)}: {self.near(self.values)[1]}"
+        moved = went(*({n: v for n, v in values.items() if n in PLACES} for values in (self.last, self.values)))
+        if moved:
+            self.said = f"{moved}: {self.near(self.values)[1]}"
         else:
             before, after = (self.decided(values) for values in (self.last, self.values))
             how = f"{self.values['seeds']} seeds, {LABELS[self.values['rates']]}"
-            self.said = f"{how}: {after} of {len(self.claims)} intervals leave out zero; before it were {before}."
+            count = len(self.drawn(self.values))
+            self.said = f"{how}: {after} of {count} intervals leave out zero; before it were {before}."
         self.last = dict(self.values)
         self.update()
 
+    def place(self, values: Values) -> Place:
+        """Where the runs nearest to the sliders were made."""
+        at = (values["epsilon"], values["rank"], values["clients"], values.get("split", EVEN))
+        return nearest(self.claims, at, self.design)
+
+    def drawn(self, values: Values, count: int | None = None) -> list[Row]:
+        """The rows at the nearest rank, clients and split, at every ε, judged by the first `count` seeds."""
+        _, *others = self.place(values)
+        rows = self.rows(values["seeds"] if count is None else count)
+        return [row for row in rows if [*place_of(row.claim, self.design)[1:]] == others]
+
     def decided(self, values: Values) -> int:
         """How many of the intervals drawn leave out zero."""
-        drawn = [getattr(row, values["rates"]) for row in self.rows(values["seeds"])]
+        drawn = [getattr(row, values["rates"]) for row in self.drawn(values)]
         return sum(effect.low > 0 or effect.high < 0 for effect in drawn)
 
     def near(self, values: Values) -> tuple[list[str], str]:
         """Keys of the rows that were run nearest to the sliders' ε, rank and clients, and a sentence about them."""
-        place = nearest(self.claims, (values["epsilon"], values["rank"], values["clients"]), self.design)
-        rows = [row for row in self.rows(values["seeds"]) if place_of(row.claim, self.design) == place]
+        place = self.place(values)
+        rows = [row for row in self.drawn(values) if row.claim.epsilon == place[0]]
         found = counts(rows)
-        where = f"ε {place[0]:g}, rank {place[1]}, {place[2]} clients"
+        where = f"ε {place[0]:g}, rank {place[1]}, {place[2]} clients" + (
+            ", skewed labels" if place[3] == SKEWED else ""
+        )
         return [row.claim.key for row in rows], (
             f"the nearest runs are of {where}, the {len(rows)} larger marks: {found['holds']} hold, "
             f"{found['the opposite holds']} are reversed."
@@ -105,7 +132,7 @@ class ClaimsPanel(Panel):
 
     def redraw(self, values: Values) -> Shown:
         """The same runs, judged again."""
-        rows, (keys, said) = self.rows(values["seeds"]), self.near(values)
+        rows, (keys, said) = self.drawn(values), self.near(values)
         in_points = [row for row in rows if row.claim.unit.name.startswith("points")]
         widest = max((getattr(row, values["rates"]).detectable for row in in_points), default=0.0)
         return Shown(
@@ -115,14 +142,14 @@ class ClaimsPanel(Panel):
             [("seeds", str(values["seeds"])), ("drawn", LABELS[values["rates"]]),
              ("widest grey zone", f"±{widest:.1f} points")],
             [f"At the sliders {said}"],
+            forest_layout(rows, self.rows(len(self.design.seeds))),
         )  # fmt: skip
 
     def draw(self, values: Values) -> go.Figure:
-        """The forest plot."""
-        figure = forest_figure(
-            self.rows(len(self.design.seeds)), values["rates"], len(self.design.seeds)
-        )  # sets the scale
+        """The forest plot; all rows by all seeds set the scale of its axes."""
+        count = len(self.design.seeds)
+        figure = forest_figure(self.drawn(values, count), values["rates"], count, self.rows(count))
         shown = self.redraw(values)
         for trace, changed in zip(figure.data, shown.traces, strict=True):
             trace.update(changed)
-        return figure.update_layout(title_text=shown.title)
+        return figure.update_layout(title_text=shown.title, **(shown.layout or {}))

@@ -8,7 +8,7 @@ from typing import Any
 
 NAMES = {
     "epsilon": "ε", "rank": "The rank", "clients": "The number of clients", "learning_rate": "The adapter's rate",
-    "dirichlet_beta": "β", "switch": "The switch",
+    "dirichlet_beta": "β", "switch": "The switch", "split": "The split of the labels",
 }  # fmt: skip
 
 
