@@ -203,11 +203,11 @@ class Engine:
         return contextlib.nullcontext()
 
     @torch.no_grad()
-    def predict(self, adapter: Adapter, inputs: Inputs, chunk: int = 512) -> Tensor:
-        """Logits `(samples, classes)` of one adapter, on the CPU."""
+    def predict(self, adapter: Adapter, inputs: Inputs, chunk: int | None = None) -> Tensor:
+        """Logits `(samples, classes)` of one adapter, on the CPU; in chunks that a CPU's cache likes, if none is given."""
         tensors = {key: value.to(self.device) for key, value in adapter.tensors.items()}
         order = by_length(inputs)
-        parts = self.parts(inputs, order, chunk)
+        parts = self.parts(inputs, order, chunk or (256 if self.device.type == "cpu" else 512))
         scores = torch.cat([self.scores(tensors, self.batch(inputs, part)).float() for part in parts]).cpu()
         return torch.empty_like(scores).index_copy_(0, order.cpu(), scores)
 
