@@ -204,7 +204,7 @@ class Engine:
 
     @torch.no_grad()
     def predict(self, adapter: Adapter, inputs: Inputs, chunk: int | None = None) -> Tensor:
-        """Logits `(samples, classes)` of one adapter, on the CPU; in chunks that a CPU's cache likes, if none is given."""
+        """Logits `(samples, classes)` of one adapter, on the CPU; by default in chunks that suit a CPU's cache."""
         tensors = {key: value.to(self.device) for key, value in adapter.tensors.items()}
         order = by_length(inputs)
         parts = self.parts(inputs, order, chunk or (256 if self.device.type == "cpu" else 512))
