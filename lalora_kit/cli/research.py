@@ -30,7 +30,8 @@ TaskName = Annotated[str, typer.Option(help="See `lalora tasks`.")]
 Count = Annotated[
     int | None,
     typer.Option(
-        help="How many seeds are reported; those that choose rates are others. Default: 10 on mnist, else 5.",
+        help="How many seeds are reported; those that choose rates are others. Default: 10 on mnist, and 10 more of "
+        "the rows that these leave undecided; else 5.",
         min=2, max=1000, show_default=False,
     ),
 ]  # fmt: skip
@@ -62,14 +63,16 @@ def spread(arguments: Sequence[str]) -> list[str]:
 
 
 def designed(task: str, seeds: int | None, rates: Sequence[float] | None) -> Design:
-    """The task's design with the rates that are asked for, and as many seeds that chose no rate."""
+    """The task's design with the rates that are asked for, and as many seeds that chose no rate, looked at once."""
     from lalora_kit.trial.claim_runs import checked_rates
     from lalora_kit.trial.designs import design_of
 
     own = design_of(task)
-    count = seeds or len(own.seeds)
-    free = [seed for seed in range(count + len(own.tuning_seeds)) if seed not in own.tuning_seeds]
-    return replace(own, seeds=tuple(free[:count]), rates=checked_rates(rates or own.rates))
+    own = replace(own, rates=checked_rates(rates or own.rates))
+    if seeds is None:
+        return own
+    free = [seed for seed in range(seeds + len(own.tuning_seeds)) if seed not in own.tuning_seeds]
+    return replace(own, seeds=tuple(free[:seeds]), more=())
 
 
 def folder(command: str, task: str) -> Path:

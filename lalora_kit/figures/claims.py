@@ -91,12 +91,13 @@ def none_if_nan(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def forest_title(rows: Sequence[Row], mode: str, seeds: int) -> str:
+def forest_title(rows: Sequence[Row], mode: str) -> str:
     """How many of the claims that are drawn got which verdict."""
     found = counts(rows)
     where = "each at its best rate" if mode == "best" else "at equal rate"
     at_equal = found["holds only"] + found["the opposite holds only"]
     undecided = found["too few"] + found["no verdict"]
+    seeds = " or ".join(str(count) for count in sorted({row.best.seeds for row in rows}))
     return (
         f"{found['holds']} of {len(rows)} hold, {found['the opposite holds']} are reversed, "
         f"{undecided} are undecided; <br>"
@@ -135,7 +136,7 @@ def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> di
     return layout
 
 
-def forest_figure(rows: Sequence[Row], mode: str, seeds: int, scale: Sequence[Row] | None = None) -> go.Figure:
+def forest_figure(rows: Sequence[Row], mode: str, scale: Sequence[Row] | None = None) -> go.Figure:
     """Effects in the direction of each claim, so that right of zero is what the paper says; `scale`: see the layout."""
     figure = make_subplots(len(AXES), 1)
     dot = {"mode": "markers", "hovertemplate": "%{x:.2f}: %{customdata}<extra></extra>"}
@@ -163,7 +164,7 @@ def forest_figure(rows: Sequence[Row], mode: str, seeds: int, scale: Sequence[Ro
         type="category", ticks="", ticklabelposition="inside", ticklabelshift=NAME, tickfont={"size": 12}, dtick=1
     )
     figure.update_layout(
-        template=TEMPLATE, title_text=forest_title(rows, mode, seeds), barmode="overlay",
+        template=TEMPLATE, title_text=forest_title(rows, mode), barmode="overlay",
         margin={"t": ABOVE, "b": BELOW, "l": 20}, **forest_layout(rows, scale),
     )  # fmt: skip
     return figure

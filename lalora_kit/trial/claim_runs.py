@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def run_claims(
             the rates are no grid.
     """
     checked_rates(design.rates)
-    chosen = sorted(set(design.seeds) & set(design.tuning_seeds))
+    chosen = sorted({*design.seeds, *design.more} & {*design.tuning_seeds})
     if chosen or not design.seeds:
         raise ValueError(
             f"seeds={list(design.seeds)}: {chosen or 'none'} cannot be reported; seeds that chose the rates may not "
@@ -100,9 +101,16 @@ def run_claims(
     run = partial(ensure, made=made, path=path, workers=workers, last=True, report=report)  # only ends are judged
     run([cell for rates in heads for cells in rates.values() for cell in cells])
     run(tuning_runs(lines(path), claims, design))
-    for probe, cells in sorted(reported_runs(lines(path), claims, design).items(), reverse=True):
-        run(cells, probe=probe)
-    return judge(lines(path), claims, design)
+
+    def tell(some: Sequence[Claim], seeds: tuple[int, ...]) -> list[Row]:
+        """Run what these seeds tell of some claims, and judge all."""
+        wanted = reported_runs(lines(path), some, replace(design, seeds=seeds))
+        for probe, cells in sorted(wanted.items(), reverse=True):
+            run(cells, probe=probe)
+        return judge(lines(path), claims, design)
+
+    rows = tell(claims, design.seeds)
+    return tell([row.claim for row in rows if row.undecided], design.more) if design.more else rows
 
 
 def checked_rates(rates: Grid) -> Grid:

@@ -29,6 +29,7 @@ class Design:
     rates: of the adapter, to choose from; one grid for every method.
     head_rates: of the head, to choose from; one grid for baselines and adapters.
     tuning_seeds, seeds: those that choose, and those that are told.
+    more: seeds that are told beside these, of the claims that these leave undecided.
     axes, drawn: what the lessons' grid moves, one setting at a time, and its seeds.
     head_first: whether all sides of a claim, at best, take the head's rate that is best for head-only; else the usual.
     """
@@ -41,6 +42,12 @@ class Design:
     axes: Mapping[str, tuple[float, ...]]
     drawn: tuple[int, ...]
     head_first: bool = False
+    more: tuple[int, ...] = ()
+
+    @property
+    def looks(self) -> int:
+        """How often a claim may be looked at, which the level of every interval allows for."""
+        return 2 if self.more else 1
 
     @cached_property
     def usual(self) -> Settings:
@@ -85,6 +92,7 @@ MNIST = Design(
     },
     drawn=(0, 1, 2),
     head_first=True,
+    more=tuple(range(13, 23)),
 )
 DESIGNS = (MNIST, STDLIB_DOCS, DIGITS)
 

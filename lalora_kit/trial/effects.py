@@ -76,10 +76,11 @@ def effect_at(differences: Sequence[float], among: int = 1, p: float = math.nan)
     return Effect(mean, mean - half, mean + half, count, p, shown, among)
 
 
-def together(family: Sequence[Sequence[float]]) -> list[Effect]:
+def together(family: Sequence[Sequence[float]], among: int | None = None) -> list[Effect]:
     """The effects of a family, from one difference a seed each; all that is told side by side belongs in one call.
 
-    An effect without a test counts in the family too: its size is settled before anything is measured.
+    An effect without a test counts in the family too: its size is settled before anything is measured. `among`: how
+    many intervals hold together, where these are not all of them.
 
     >>> one, other = together([[1.0, 2.0, 3.0], [0.0, 0.1, -0.1]])
     >>> one.among, one.low < 0 < one.high
@@ -89,10 +90,11 @@ def together(family: Sequence[Sequence[float]]) -> list[Effect]:
         return []
     from statsmodels.stats.multitest import multipletests
 
+    among = len(family) if among is None else among
     alone = [p_alone(differences) for differences in family]
-    counted = [p if math.isfinite(p) else 1.0 for p in alone]
+    counted = [*(p if math.isfinite(p) else 1.0 for p in alone), *[1.0] * (among - len(family))]
     corrected = multipletests(counted, LEVEL, method="bonferroni")[1]
-    return [effect_at(values, len(family), float(p)) for values, p in zip(family, corrected, strict=True)]
+    return [effect_at(values, among, float(p)) for values, p in zip(family, corrected, strict=False)]
 
 
 def half_width(seeds: int, level: float) -> float:

@@ -9,6 +9,9 @@ For each row, seeds are paired (equal partition, draws and start):
 - All these effects of a table are one family. Each has a t interval widened by Bonferroni's correction, so that all
   intervals of the table are right at once in 95 of 100 such studies (`effects`). Table, figure and text
   show these intervals, and the verdict is read off them alone: none can say what its interval denies.
+- A design may have **more seeds** for the rows that the first ones leave undecided. Each row may then be looked at
+  twice, and all intervals are so wide that those of both looks are right at once. A second look counts when all its
+  seeds are there.
 - **holds**: the interval at best lies above 0. **the opposite holds**: it lies below 0. **... only at equal learning
   rate**: the interval at best covers 0, and the one at equal rate does not. **ruled out above x**: neither, and x, the
   upper end at best, is above 0 and below the paper's figure (where the paper gives none in these units: the smallest
@@ -20,7 +23,7 @@ The first form of this rule was written before the runs. This form was written a
 the same runs are judged by it. Changed: Holm's correction within a column decided, beside intervals of 95 % for each
 row alone, so a row could say two things at once; now one family of intervals decides and is shown. A clear reversal
 has its own verdict, what cannot be seen is told at the corrected level, and ties give no verdict, where they were
-certain before.
+certain before. The second look came later, before any run that it judges.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
 from types import MappingProxyType
 from typing import Any
@@ -36,7 +39,7 @@ from typing import Any
 from lalora_kit.runs.yardsticks import HEAD_ONLY
 from lalora_kit.trial.claims import CLAIMS, Claim, Line
 from lalora_kit.trial.designs import LESSONS, Design
-from lalora_kit.trial.effects import Effect, together
+from lalora_kit.trial.effects import Effect, finite, together
 from lalora_kit.trial.study import Cell, find
 
 TOO_FEW = "too few seeds to say"
@@ -60,6 +63,11 @@ class Row:
     control: Effect
     rates: Rates
     head_only: float
+
+    @property
+    def undecided(self) -> bool:
+        """Whether more seeds could say more."""
+        return self.verdict in (TOO_FEW, STILL)
 
     @property
     def verdict(self) -> str:
@@ -183,29 +191,69 @@ def differences(
     return [one_seed(seed) for seed in design.seeds]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The adapters' rates at best, of either side, and the head's, by ε."""
+
+    rates: Mapping[float, Rates]
+    heads: Mapping[float, float]
+
+
+def chosen(runs: Runs, claim: Claim, design: Design) -> Chosen:
+    """What the tuning seeds choose for a claim."""
+    heads = {e: head_rate(runs, e, design, claim.moved) for e in claim.epsilons}
+    rates = {}
+    for e, head in heads.items():
+        moved = {**claim.moved, "head_learning_rate": head}
+        rates[e] = (tuned(runs, claim.one, e, design, moved), tuned(runs, claim.other, e, design, moved))
+    return Chosen(rates, heads)
+
+
+def measured(runs: Runs, claim: Claim, best: Chosen, design: Design) -> list[list[float]]:
+    """The claim's differences by seed: at equal rate, at best, and against the control, if it has one."""
+    usual = design.usual
+    same = dict.fromkeys(claim.epsilons, (usual.learning_rate, usual.learning_rate))
+    usually = dict.fromkeys(claim.epsilons, usual.head_learning_rate)
+    found = [
+        differences(runs, claim, claim.arms, same, design, usually),
+        differences(runs, claim, (at_best(claim.one), at_best(claim.other)), best.rates, design, best.heads),
+    ]
+    if claim.control:
+        found.append(differences(runs, claim, (claim.one, claim.control), same, design, usually))
+    return found
+
+
 def judge(runs: Runs, claims: Iterable[Claim] = CLAIMS, design: Design = LESSONS) -> list[Row]:
     """Every claim with its effects and verdict, from the runs that there are, which are of the `design`."""
-    claims, family, chosen = list(claims), [], []
-    usual = design.usual
-    for claim in claims:
-        heads = {e: head_rate(runs, e, design, claim.moved) for e in claim.epsilons}
-        own = {}
-        for e, head in heads.items():
-            moved = {**claim.moved, "head_learning_rate": head}
-            own[e] = (tuned(runs, claim.one, e, design, moved), tuned(runs, claim.other, e, design, moved))
-        same = dict.fromkeys(claim.epsilons, (usual.learning_rate, usual.learning_rate))
-        usually = dict.fromkeys(claim.epsilons, usual.head_learning_rate)
-        family.append(differences(runs, claim, claim.arms, same, design, usually))
-        family.append(differences(runs, claim, (at_best(claim.one), at_best(claim.other)), own, design, heads))
-        if claim.control:
-            family.append(differences(runs, claim, (claim.one, claim.control), same, design, usually))
-        chosen.append((own[claim.epsilon], heads[claim.epsilon]))
-    effects, [none] = iter(together(family)), together([[]])
+    best = {claim: chosen(runs, claim, design) for claim in claims}
+    first = {claim: measured(runs, claim, found, design) for claim, found in best.items()}
+    among = design.looks * sum(map(len, first.values()))
+    rows = judged(runs, best, first, design, among)
+    if not design.more:
+        return rows
+    later = replace(design, seeds=(*design.seeds, *design.more), more=())
+    second = {row.claim: measured(runs, row.claim, best[row.claim], later) for row in rows if row.undecided}
+    whole = {c: found for c, found in second.items() if all_there(first[c], found, len(design.more))}
+    again = {row.claim: row for row in judged(runs, best, whole, later, among)}
+    return [again.get(row.claim, row) for row in rows]
+
+
+def all_there(before: Sequence[Sequence[float]], now: Sequence[Sequence[float]], more: int) -> bool:
+    """Whether each difference of a second look has all seeds that came in: another count would be a third look."""
+    return all(len(finite(b)) - len(finite(a)) == more for a, b in zip(before, now, strict=True))
+
+
+def judged(
+    runs: Runs, best: Mapping[Claim, Chosen], found: Mapping[Claim, list[list[float]]], design: Design, among: int
+) -> list[Row]:
+    """The rows of some claims, whose intervals hold together with all `among`."""
+    effects, [none] = iter(together([values for own in found.values() for values in own], among)), together([[]])
     rows = []
-    for claim, (rates, head) in zip(claims, chosen, strict=True):
-        equal, best = next(effects), next(effects)
+    for claim in found:
+        equal, at_their_best = next(effects), next(effects)
         control = next(effects) if claim.control else none
-        rows.append(Row(claim, equal, best, control, rates, head_only(runs, claim, head, design)))
+        rates, head = best[claim].rates[claim.epsilon], best[claim].heads[claim.epsilon]
+        rows.append(Row(claim, equal, at_their_best, control, rates, head_only(runs, claim, head, design)))
     return rows
 
 

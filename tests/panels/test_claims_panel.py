@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -30,7 +31,7 @@ def panel(runs):
 
 def test_every_claim_has_a_place_and_its_effect_is_drawn(runs):
     rows = judge(runs)
-    figure = forest_figure(rows, "best", 5)
+    figure = forest_figure(rows, "best")
     groups = parts(rows)
     assert sum(map(len, groups)) == len(CLAIMS)
     for part, effects in zip(groups, figure.data[1::4], strict=True):
@@ -69,7 +70,7 @@ def test_the_widest_grey_zone_told_is_the_one_drawn(panel, rates):
 
 def test_nothing_run_yet_is_drawn_as_nothing():
     rows = judge({})
-    assert all(x is None for x in forest_figure(rows, "best", 5).data[1].x)
+    assert all(x is None for x in forest_figure(rows, "best").data[1].x)
     assert all(row.verdict == "too few seeds to say" for row in rows)
 
 
@@ -134,3 +135,17 @@ def test_fewer_seeds_say_how_many_intervals_leave_out_zero(panel):
     panel.controls["seeds"].value = 2
     assert f"2 seeds, each at its best rate: {panel.decided(panel.values)} of {len(CLAIMS)}" in panel.text.value
     assert f"before it were {before}." in panel.text.value and panel.decided(panel.values) < before
+
+
+def test_the_last_place_of_the_slider_is_the_second_look():
+    claims = [claim for claim in CLAIMS if not claim.unit.probe]
+    design = replace(DIGITS, seeds=(0, 1, 2), more=(3, 4))
+    found = made_up(lambda c: 0.5 + wobble(c, 0.02), claims)
+    panel = ClaimsPanel(found, claims, design, mode="live")
+    try:
+        options = [label for label, _ in panel.controls["seeds"].options]
+        assert options == ["2", "3", "3 or 5"] and "5 seeds" in panel.figure.layout.title.text
+        panel.controls["seeds"].value = 3
+        assert "<sup>3 seeds" in panel.figure.layout.title.text
+    finally:
+        panel.keep.cancel()

@@ -152,7 +152,7 @@ def test_p11_figure_and_table_show_the_interval_that_decided():
     from lalora_kit.trial.tables import as_records
 
     rows = judged([3.0, -4.0, 2.0, -1.0, 1.0], [-5.0, -5.1, -4.9, -5.0, -5.05])
-    drawn = forest_figure(rows, "best", 5).data[1]
+    drawn = forest_figure(rows, "best").data[1]
     assert list(drawn.error_x.array) == pytest.approx([row.best.high - row.best.mean for row in rows])
     for row, record in zip(rows, as_records(rows), strict=True):
         assert record["best_low"] == pytest.approx(row.best.low, rel=1e-5) and record["intervals_together"] == 4

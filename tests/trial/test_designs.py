@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial.claims import CLAIMS, claims_on
 from lalora_kit.trial.designs import DESIGNS, DIGITS, MNIST, design_of
+from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.study import Cell, lines
-from lalora_kit.trial.verdicts import head_rate, judge, run_of, tuned
+from lalora_kit.trial.verdicts import STILL, head_rate, judge, run_of, tuned
 from tests.fakes import free_runs
 
 BEST = {"la-lora": 8.0, "dp-lora": 4.0, "head-only": 2.0}
@@ -20,7 +22,8 @@ TASK = {"task": {"task": "mnist"}, "settings": {}, "versions": {}}
 
 @pytest.mark.parametrize("design", DESIGNS, ids=lambda design: design.task)
 def test_seeds_that_choose_are_never_told_and_grids_are_in_order(design):
-    assert not {*design.tuning_seeds} & {*design.seeds}
+    assert not {*design.tuning_seeds} & {*design.seeds, *design.more}
+    assert not {*design.seeds} & {*design.more}
     assert not {*design.tuning_seeds} & {*design.drawn}
     for rates in (design.rates, design.head_rates, *design.axes.values()):
         assert list(rates) == sorted(set(rates))
@@ -90,7 +93,7 @@ def test_a_moved_claim_is_of_runs_at_its_own_settings(kept):
     assert {cell.clients for cell in skewed} == {MNIST.usual.clients}
     assert {cell.method for cell in skewed} == {"la-lora", "dp-lora", "ffa-lora", "rolora", "head-only"}
     [alone] = judge(runs, [by_key["over-dp-lora-3-clients"].claim], MNIST)
-    assert alone.best.seeds == len(MNIST.seeds)
+    assert alone.verdict == STILL and alone.best.seeds == len(MNIST.seeds) + len(MNIST.more)
 
 
 def test_a_head_s_rate_that_was_not_chosen_leaves_no_verdict(kept):
@@ -101,3 +104,46 @@ def test_a_head_s_rate_that_was_not_chosen_leaves_no_verdict(kept):
     [row] = judge(fewer, [claim], MNIST)
     assert row.verdict == "too few seeds to say" and row.best.seeds == 0
     assert math.isnan(tuned(runs, "la-lora", claim.epsilon, replace(MNIST, tuning_seeds=(99,)), {}))
+
+
+def looked_at_twice(folder, monkeypatch, apart):
+    """The claims of two rivals from no run: one is `apart` from LA-LoRA, of the other few seeds cannot tell."""
+
+    def level(cell):
+        scatter = 0.02 * math.sin(7.0 * cell.seed * ord(cell.method[0]))
+        return {"curve": [0.5 + scatter - apart * (cell.method == "ffa-lora")]}
+
+    claims = [claim for claim in CLAIMS if claim.key in ("over-dp-lora-2", "over-ffa-lora-2")]
+    monkeypatch.setattr(claim_runs, "made_with", lambda command, task: {"made": "m", "command": command, **TASK})
+    monkeypatch.setattr(grid, "KEPT", folder)
+    ran = free_runs(monkeypatch, level)
+    return claims, claim_runs.run_claims(folder, MNIST, claims=claims), ran, lines(folder / "claims.jsonl")
+
+
+def test_only_what_the_first_seeds_leave_undecided_is_looked_at_again(monkeypatch, tmp_path):
+    claims, (dp, ffa), ran, runs = looked_at_twice(tmp_path, monkeypatch, apart=0.3)
+    assert ffa.verdict == "holds" and ffa.best.seeds == 10, "decided at the first look, and not looked at again"
+    assert dp.best.seeds == dp.equal.seeds == dp.control.seeds == 20
+    assert {cell.method for cell in ran if cell.seed in MNIST.more} == {"la-lora", "dp-lora", "head-only"}
+    assert {row.best.among for row in (dp, ffa)} == {2 * 2 * 3}, "two rows of three intervals, each looked at twice"
+    once = judge(runs, claims, replace(MNIST, more=()))
+    assert once[0].undecided and once[0].best.margin > dp.best.margin
+    assert once[1].best.margin < ffa.best.margin, "the second look is paid for by all intervals"
+
+
+def test_a_second_look_waits_for_all_its_seeds(monkeypatch, tmp_path):
+    claims, (dp, _), _, runs = looked_at_twice(tmp_path, monkeypatch, apart=0.3)
+    hole = next(cell for cell in runs if cell.seed == 22 and cell.method == "dp-lora")
+    fewer = {cell: line for cell, line in runs.items() if cell != hole}
+    [again, _] = judge(fewer, claims, MNIST)
+    assert dp.best.seeds == 20 and again.best.seeds == 10 and again.best.among == dp.best.among
+
+
+def test_two_looks_miss_no_more_often_than_they_say():
+    """Of 600 studies of six true zeros 30 may show an effect at either look; 49 or more has a chance of .0006."""
+    rng, shown = np.random.default_rng(3), 0
+    for _ in range(600):
+        values = rng.standard_normal((6, 20)).tolist()
+        looks = [effect_at(row[:count], 12) for row in values for count in (10, 20)]
+        shown += any(effect.low > 0 or effect.high < 0 for effect in looks)
+    assert 5 < shown < 49

@@ -53,7 +53,7 @@ class ClaimsPanel(Panel):
     Args:
         runs: as `claim_runs.shipped()` gives them.
         claims: the rows.
-        design: what the runs are of; the slider takes the first 2, 3, ... of its seeds.
+        design: what the runs are of; the slider takes the first 2, 3, ... of its seeds, and last all.
         at: first values of `epsilon`, `rank` and `clients`; None takes the design's usual ones.
     """
 
@@ -66,18 +66,21 @@ class ClaimsPanel(Panel):
         place = at or {name: getattr(design.usual, name) for name in PLACES[:3]}
         if any(SKEW in claim.moved for claim in claims):
             place = {**place, "split": EVEN}
-        super().__init__({"seeds": len(design.seeds), "rates": MODES[0], **place}, mode=mode)
+        self.most = len(design.seeds) + len(design.more)
+        super().__init__({"seeds": self.most, "rates": MODES[0], **place}, mode=mode)
         self.last = dict(self.values)
 
     def rows(self, count: int) -> list[Row]:
-        """The claims judged by the first `count` seeds, worked out once."""
+        """The claims judged by the first `count` seeds, or by the whole design at the most; worked out once."""
         if count not in self.judged:
-            self.judged[count] = judge(self.runs, self.claims, replace(self.design, seeds=self.design.seeds[:count]))
+            fewer = replace(self.design, seeds=self.design.seeds[:count], more=())
+            self.judged[count] = judge(self.runs, self.claims, self.design if count == self.most else fewer)
         return self.judged[count]
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         """Seeds and rates, and what chooses rows; every count is judged beforehand, so that a move only draws."""
-        found = [count for count in range(2, len(self.design.seeds) + 1) if self.rows(count)]
+        counts_ = {*range(2, len(self.design.seeds) + 1), self.most}
+        found = [(self.seeds_text(count), count) for count in sorted(counts_) if self.rows(count)]
         auto = {"button_width": "auto"}
         controls = {
             "seeds": W.SelectionSlider(options=found, value=self.start["seeds"], description="seeds", layout=slim()),
@@ -95,11 +98,16 @@ class ClaimsPanel(Panel):
             self.said = f"{moved}: {self.near(self.values)[1]}"
         else:
             before, after = (self.decided(values) for values in (self.last, self.values))
-            how = f"{self.values['seeds']} seeds, {LABELS[self.values['rates']]}"
+            how = f"{self.seeds_text(self.values['seeds'])} seeds, {LABELS[self.values['rates']]}"
             count = len(self.drawn(self.values))
             self.said = f"{how}: {after} of {count} intervals leave out zero; before it were {before}."
         self.last = dict(self.values)
         self.update()
+
+    def seeds_text(self, count: int) -> str:
+        """How many seeds are looked at; the most is a second look at what the first seeds leave undecided."""
+        first = len(self.design.seeds)
+        return f"{first} or {count}" if count > first else str(count)
 
     def place(self, values: Values) -> Place:
         """Where the runs nearest to the sliders were made."""
@@ -137,18 +145,17 @@ class ClaimsPanel(Panel):
         widest = max((getattr(row, values["rates"]).detectable for row in in_points), default=0.0)
         return Shown(
             forest_data(rows, values["rates"], keys),
-            forest_title(rows, values["rates"], values["seeds"]),
+            forest_title(rows, values["rates"]),
             self.said,
-            [("seeds", str(values["seeds"])), ("drawn", LABELS[values["rates"]]),
+            [("seeds", self.seeds_text(values["seeds"])), ("drawn", LABELS[values["rates"]]),
              ("widest grey zone", f"±{widest:.1f} points")],
             [f"At the sliders {said}"],
-            forest_layout(rows, self.rows(len(self.design.seeds))),
+            forest_layout(rows, self.rows(self.most)),
         )  # fmt: skip
 
     def draw(self, values: Values) -> go.Figure:
         """The forest plot; all rows by all seeds set the scale of its axes."""
-        count = len(self.design.seeds)
-        figure = forest_figure(self.drawn(values, count), values["rates"], count, self.rows(count))
+        figure = forest_figure(self.drawn(values, self.most), values["rates"], self.rows(self.most))
         shown = self.redraw(values)
         for trace, changed in zip(figure.data, shown.traces, strict=True):
             trace.update(changed)
