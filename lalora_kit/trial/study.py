@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from lalora_kit.runs.usual import settings_for
 from lalora_kit.settings import Settings
 
 if TYPE_CHECKING:
-    pass
+    from lalora_kit.tasks import Task
 
 DEFAULTS = Settings()
 VARIED = ("learning_rate", "epsilon", "rank", "clients")
@@ -76,6 +76,14 @@ def find(method: str) -> Method:
     return CONTROLS.get(method) or find_method(method)
 
 
+@lru_cache(maxsize=1)
+def task_of(name: str) -> Task:
+    """A task, loaded once a worker: no run changes it, and of a short run loading is a tenth."""
+    from lalora_kit.tasks import load_task
+
+    return load_task(name)
+
+
 def train(run: Cell, task: str, probe: bool = False, last: bool = False) -> dict[str, Any]:
     """One run, as a line of the file; the worker keeps to one thread, so that there can be one for each core.
 
@@ -84,12 +92,11 @@ def train(run: Cell, task: str, probe: bool = False, last: bool = False) -> dict
     import torch
 
     from lalora_kit.federated import federated_rounds
-    from lalora_kit.tasks import load_task
     from lalora_kit.tasks.heads.linear import linear_of
 
     torch.set_num_threads(1)
     started, linear = time.perf_counter(), linear_of(task, run.method)
-    loaded, method = (load_task(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
+    loaded, method = (task_of(task), find(run.method)) if linear is None else (linear, METHODS["head-only"])
     try:
         settings = replace(run.settings(task), threads=1)
         settings = replace(settings, evaluate_every=settings.rounds) if last else settings
