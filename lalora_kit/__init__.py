@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from lalora_kit.base import threads
+from lalora_kit.base import allocator, threads
 
 if TYPE_CHECKING:
     from lalora_kit.auditing.attack import AuditResult, audit
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 threads.prepare()  # before torch is loaded
+allocator.prepare()
 
 _HOME = {
     "Adapter": "engine.adapters",

@@ -25,12 +25,11 @@ from lalora_kit.base.files import dumps, write_atomically
 from lalora_kit.runs.standing import AHEAD, BEHIND, LEVEL, sentence
 from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.trial.claims import Claim
-from lalora_kit.trial.designs import Design, Grid
+from lalora_kit.trial.designs import Design, Grid, Runs, at_best, has_rate, head_rate, run_of, tuned
 from lalora_kit.trial.effects import Effect, together
 from lalora_kit.trial.rivals import LINEARS, bare_run
 from lalora_kit.trial.study import Cell, ensure, lines, made_with
 from lalora_kit.trial.tables import shortened
-from lalora_kit.trial.verdicts import Runs, at_best, has_rate, head_rate, run_of, tuned
 
 RUNS, TABLE = "baselines.jsonl", "baselines.json"
 

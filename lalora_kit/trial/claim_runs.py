@@ -20,20 +20,22 @@ from lalora_kit.base.files import append_line, make_folder, read_lines
 from lalora_kit.runs.yardsticks import HEAD_ONLY
 from lalora_kit.trial import grid
 from lalora_kit.trial.claims import CLAIMS, POINTS, Claim
-from lalora_kit.trial.designs import DIGITS, LESSONS, Design, Grid
-from lalora_kit.trial.study import Cell, computed, ensure, find, lines, made_with
-from lalora_kit.trial.tables import RUNS
-from lalora_kit.trial.verdicts import (
-    Row,
+from lalora_kit.trial.designs import (
+    DIGITS,
+    LESSONS,
+    Design,
+    Grid,
     Runs,
     at_best,
     has_rate,
     head_rate,
     head_runs,
-    judge,
     run_of,
     tuned,
-)  # fmt: skip
+)
+from lalora_kit.trial.study import Cell, computed, ensure, find, lines, made_with
+from lalora_kit.trial.tables import RUNS
+from lalora_kit.trial.verdicts import Row, judge
 
 SHIPPED = Path(__file__).parent / "kept" / "claims"  # what `lalora claims` wrote, under the name of its task
 Report = Callable[[int, int], None]

@@ -33,21 +33,15 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Context
-from types import MappingProxyType
-from typing import Any
 
 from lalora_kit.runs.yardsticks import HEAD_ONLY
-from lalora_kit.trial.claims import CLAIMS, Claim, Line
-from lalora_kit.trial.designs import LESSONS, Design
+from lalora_kit.trial.claims import CLAIMS, Claim
+from lalora_kit.trial.designs import LESSONS, Chosen, Design, Rates, Runs, at_best, chosen, run_of
 from lalora_kit.trial.effects import Effect, finite, together
-from lalora_kit.trial.study import Cell, find
 
 TOO_FEW = "too few seeds to say"
 STILL = "no verdict: the same difference in every seed"
 AT_EQUAL = " only at equal learning rate"
-Runs = Mapping[Cell, Line]
-Rates = tuple[float, float]
-Moved = Mapping[str, Any]  # settings of a claim that are not the usual ones
 
 
 @dataclass(frozen=True)
@@ -100,72 +94,6 @@ def outwards(size: float) -> str:
     return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(float(size)))):g}"
 
 
-def base(arm: str) -> tuple[str, float]:
-    """Method and factor on the adapter's rate of an arm: `dp-lora × 0.5` -> ("dp-lora", 0.5)."""
-    method, times, factor = arm.partition(" × ")
-    return method, float(factor) if times else 1.0
-
-
-def has_rate(arm: str) -> bool:
-    """Whether the adapter's rate acts on an arm; without an adapter there is nothing to act on."""
-    return bool(find(base(arm)[0]).trained_in(1, LESSONS.usual.local_steps))
-
-
-def run_of(arm: str, rate: float, epsilon: float, seed: int, design: Design = LESSONS, **moved: Any) -> Cell:
-    """The run of an arm: the factor of a control is on the rate; `moved` are settings that are not the usual ones."""
-    method, factor = base(arm)
-    rate = round(rate * factor, 9) if has_rate(arm) else design.usual.learning_rate
-    return design.run(method, rate, epsilon, seed, **moved)
-
-
-def at_best(arm: str) -> str:
-    """The arm whose rate is tuned: a control that is a smaller step is then the method itself."""
-    return base(arm)[0]
-
-
-def mean_end(runs: Runs, cells: Sequence[Cell]) -> float:
-    """Mean final accuracy; NaN if a run is missing."""
-    return statistics.fmean(runs[cell]["curve"][-1] if cell in runs else math.nan for cell in cells)
-
-
-def head_runs(epsilon: float, design: Design, moved: Moved) -> dict[float, list[Cell]]:
-    """The runs that choose the head's rate of all sides, by rate; none where it is the usual one."""
-    rates = design.head_rates if design.head_first else ()
-    usual = design.usual.learning_rate
-    return {
-        rate: [
-            run_of(HEAD_ONLY, usual, epsilon, seed, design, **moved, head_learning_rate=rate)
-            for seed in design.tuning_seeds
-        ]
-        for rate in rates
-    }
-
-
-def head_rate(runs: Runs, epsilon: float, design: Design, moved: Moved) -> float:
-    """The head's rate at best, one for all sides; NaN if a run that chooses it is missing."""
-    if not design.head_first:
-        return design.usual.head_learning_rate
-    return top({rate: mean_end(runs, cells) for rate, cells in head_runs(epsilon, design, moved).items()})
-
-
-def top(means: Mapping[float, float]) -> float:
-    """The rate with the highest mean; NaN if one is missing."""
-    return math.nan if any(map(math.isnan, means.values())) else max(means, key=lambda rate: means[rate])
-
-
-def tuned(runs: Runs, arm: str, epsilon: float, design: Design, moved: Moved = MappingProxyType({})) -> float:
-    """The rate that is best for an arm on the tuning seeds, by mean final accuracy; NaN if a run is missing.
-
-    `moved`: as for `run_of`, the head's rate among them.
-    """
-    own = at_best(arm)
-    cells = {
-        rate: [run_of(own, rate, epsilon, seed, design, **moved) for seed in design.tuning_seeds]
-        for rate in design.rates
-    }
-    return top({rate: mean_end(runs, own) for rate, own in cells.items()})
-
-
 def differences(
     runs: Runs, claim: Claim, arms: tuple[str, str], rates: Mapping[float, Rates], design: Design,
     heads: Mapping[float, float],
@@ -189,24 +117,6 @@ def differences(
         return found[0] - found[1] if claim.less is not None else found[0]
 
     return [one_seed(seed) for seed in design.seeds]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The adapters' rates at best, of either side, and the head's, by ε."""
-
-    rates: Mapping[float, Rates]
-    heads: Mapping[float, float]
-
-
-def chosen(runs: Runs, claim: Claim, design: Design) -> Chosen:
-    """What the tuning seeds choose for a claim."""
-    heads = {e: head_rate(runs, e, design, claim.moved) for e in claim.epsilons}
-    rates = {}
-    for e, head in heads.items():
-        moved = {**claim.moved, "head_learning_rate": head}
-        rates[e] = (tuned(runs, claim.one, e, design, moved), tuned(runs, claim.other, e, design, moved))
-    return Chosen(rates, heads)
 
 
 def measured(runs: Runs, claim: Claim, best: Chosen, design: Design) -> list[list[float]]:

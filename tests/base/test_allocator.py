@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import subprocess
 import sys
 
 import pytest
@@ -72,3 +73,21 @@ def test_this_machines_own_takes_what_it_is_told(monkeypatch):
     for name in (*allocator.SET, "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     assert allocator.keep_freed_memory() is (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+
+
+PAGES = "import os, sys; import lalora_kit; print(os.environ.get('THP_MEM_ALLOC_ENABLE'))"
+
+
+def asked(code=PAGES, **given):
+    """What a fresh process is told of huge pages."""
+    kept = {name: value for name, value in os.environ.items() if name != allocator.HUGE}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**kept, **given}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no huge pages to ask for")
+def test_torch_is_asked_for_huge_pages_unless_a_user_said_so_or_torch_is_there_already():
+    assert asked() == "1" and asked(THP_MEM_ALLOC_ENABLE="0") == "0"
+    assert asked("import torch; " + PAGES) == "None", "it would not be read any more"

@@ -1,8 +1,8 @@
-"""What keeping freed memory wins and holds: `python -m tests.benchmarks.allocator`, on Linux with glibc.
+"""What keeping freed memory, and huge pages, win and hold: `python -m tests.benchmarks.allocator`, on Linux with glibc.
 
-Two trainings (la-lora, one thread) in turn, a round each: one as the kit is, one whose user has said how to allocate,
-which the kit leaves alone. Medians of the ratios of neighbours, in processor seconds, which do not count what else
-runs; page faults a round; and at the end what each held at its peak and holds now.
+Two trainings (la-lora, one thread) in turn, a round each: one as the kit is, one whose user has said otherwise
+(`--against`), which the kit leaves alone. Medians of the ratios of neighbours, in processor seconds, which do not count
+what else runs; page faults a round; and at the end what each held at its peak and holds now.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 
+from lalora_kit.base.allocator import HUGE
 from lalora_kit.base.threads import usable_cores
 from lalora_kit.book.notebooks import made_with
 
@@ -31,12 +32,15 @@ for _ in sys.stdin:
     held = kilobytes("VmHWM") / 1024, kilobytes("VmRSS") / 1024
     print(*(b - a for a, b in zip(before, used())), *held, flush=True)
 """
-WAYS = {"the kit's": {}, "glibc's own": {"GLIBC_TUNABLES": "glibc.malloc.check=0"}}  # checks are off by themselves too
+OTHERS = {
+    "glibc's own": {"GLIBC_TUNABLES": "glibc.malloc.check=0"},  # checks are off by themselves too
+    "small pages": {HUGE: "0"},
+}
 
 
 def waiting(task: str, rank: int, rounds: int, variables: dict[str, str]) -> subprocess.Popen[str]:
     """A training that makes a round for each line it is sent."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_TUNABLES", HUGE))}
     code, pipe = ROUNDS.format(task=task, rank=rank, rounds=rounds), subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", code], env={**kept, **variables}, stdin=pipe, stdout=pipe, text=True)
 
@@ -48,9 +52,9 @@ def next_round(process: subprocess.Popen[str]) -> list[float]:
     return list(map(float, process.stdout.readline().split()))
 
 
-def measured(task: str, rank: int, pairs: int) -> None:
+def measured(task: str, rank: int, pairs: int, against: str) -> None:
     """Print a row."""
-    processes = [waiting(task, rank, pairs + 1, variables) for variables in WAYS.values()]
+    processes = [waiting(task, rank, pairs + 1, variables) for variables in ({}, OTHERS[against])]
     try:
         for process in processes:
             next_round(process)  # warms up
@@ -73,14 +77,15 @@ def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--against", choices=OTHERS, default="glibc's own")
     parser.add_argument("--rows", nargs="+", default=["digits:4", "digits:32", "stdlib-docs:4"], help="TASK:RANK")
     options = parser.parse_args()
     about = made_with()
     print(f"{about['Machine']}, torch {about['torch']}, {usable_cores()} cores granted, load {os.getloadavg()[0]:.1f}")
-    print(f"{'a round: ' + ' / '.join(WAYS):<22}{'faults of both':>25}{'peak':>20}{'held':>20}")
+    print(f"{'a round over ' + options.against:<22}{'faults of both':>25}{'peak':>20}{'held':>20}")
     for row in options.rows:
         task, rank = row.split(":")
-        measured(task, int(rank), options.pairs)
+        measured(task, int(rank), options.pairs, options.against)
     print(f"load at the end {os.getloadavg()[0]:.1f}; medians of {options.pairs} pairs")
 
 

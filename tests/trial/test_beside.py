@@ -14,11 +14,10 @@ from lalora_kit.runs.yardsticks import Yardstick, standings
 from lalora_kit.trial import beside as module
 from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial.beside import Baseline, Side, beside, choosing_runs, run_beside, standing
-from lalora_kit.trial.designs import DIGITS
+from lalora_kit.trial.designs import DIGITS, run_of
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.rivals import bare_run
 from lalora_kit.trial.study import train
-from lalora_kit.trial.verdicts import run_of
 from tests.fakes import free_runs
 from tests.tiny import swin_task
 

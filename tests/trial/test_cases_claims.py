@@ -19,8 +19,8 @@ PLAIN = Claim("plain", "one beats other", "la-lora", "dp-lora", 3, POINTS, 10.0,
 
 def judged(*differences, seeds=(0, 1, 2, 3, 4), claim=PLAIN, equal=None):
     """Rows of claims whose paired differences, in points, are as given; at best and, unless told, at equal rate."""
-    from lalora_kit.trial.designs import DIGITS
-    from lalora_kit.trial.verdicts import judge, run_of
+    from lalora_kit.trial.designs import DIGITS, run_of
+    from lalora_kit.trial.verdicts import judge
 
     claims = [replace(claim, key=str(i), epsilon=float(i + 1), control=None) for i in range(len(differences))]
     runs = {}
@@ -122,8 +122,8 @@ def test_p11_ties_are_no_evidence(values):
 
 def test_p11_best_rates_that_were_not_run_do_not_hold_only_at_equal_rate():
     """ "Only" would say something about the best rates, of which nothing is known."""
-    from lalora_kit.trial.designs import DIGITS
-    from lalora_kit.trial.verdicts import judge, run_of
+    from lalora_kit.trial.designs import DIGITS, run_of
+    from lalora_kit.trial.verdicts import judge
 
     rate = DIGITS.usual.learning_rate
     lead = [0.10, 0.101, 0.099, 0.1, 0.1005]

@@ -12,10 +12,10 @@ from scipy import stats
 
 from lalora_kit.base.files import read_lines
 from lalora_kit.methods import METHODS
-from lalora_kit.trial import claim_runs, grid, tables, verdicts
+from lalora_kit.trial import claim_runs, designs, grid, tables, verdicts
 from lalora_kit.trial import study as trials
 from lalora_kit.trial.claims import CLAIMS, COSINE, FACTOR, POINTS, Claim, exact_claims
-from lalora_kit.trial.designs import DIGITS, STDLIB_DOCS, design_of
+from lalora_kit.trial.designs import DIGITS, STDLIB_DOCS, design_of, tuned
 from lalora_kit.trial.effects import LEVEL, effect_at, together
 from tests.benchmarks import trial
 from tests.fakes import free_runs
@@ -29,7 +29,7 @@ def judge(runs, claims=CLAIMS, design=DIGITS):
 
 
 def run_of(arm, rate, epsilon, seed, design=DIGITS, **moved):
-    return verdicts.run_of(arm, rate, epsilon, seed, design, **moved)
+    return designs.run_of(arm, rate, epsilon, seed, design, **moved)
 
 
 def made_up(accuracy, claims=(PLAIN,), seeds=SEEDS):
@@ -130,11 +130,11 @@ def test_no_claim_holds_where_there_is_nothing():
 
 def test_rates_are_chosen_on_seeds_that_are_not_reported():
     runs = made_up(lambda c: 0.5 + 0.1 * (c.learning_rate == 1.0) * (c.seed in TUNING_SEEDS))
-    assert verdicts.tuned(runs, "dp-lora", 3, DIGITS) == 1.0
+    assert tuned(runs, "dp-lora", 3, DIGITS) == 1.0
     spoiled = {c: {"curve": [0.9]} if c.seed in SEEDS and c.learning_rate == 2 else line for c, line in runs.items()}
-    assert verdicts.tuned(spoiled, "dp-lora", 3, DIGITS) == 1.0
+    assert tuned(spoiled, "dp-lora", 3, DIGITS) == 1.0
     del spoiled[run_of("dp-lora", 2.0, 3, TUNING_SEEDS[0])]
-    assert math.isnan(verdicts.tuned(spoiled, "dp-lora", 3, DIGITS)), "a grid with a hole chooses nothing"
+    assert math.isnan(tuned(spoiled, "dp-lora", 3, DIGITS)), "a grid with a hole chooses nothing"
 
 
 def test_a_growth_takes_off_the_other_epsilon():

@@ -10,10 +10,10 @@ import pytest
 
 from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial.claims import CLAIMS, claims_on
-from lalora_kit.trial.designs import DESIGNS, DIGITS, MNIST, design_of
+from lalora_kit.trial.designs import DESIGNS, DIGITS, MNIST, design_of, head_rate, run_of, tuned
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.study import Cell, lines
-from lalora_kit.trial.verdicts import STILL, head_rate, judge, run_of, tuned
+from lalora_kit.trial.verdicts import STILL, judge
 from tests.fakes import free_runs
 
 BEST = {"la-lora": 8.0, "dp-lora": 4.0, "head-only": 2.0}

@@ -14,9 +14,9 @@ from lalora_kit.panels.lesson.moves import went
 from lalora_kit.panels.panel import Panel, Shown, Values
 from lalora_kit.panels.widgets import slim, three_sliders
 from lalora_kit.trial.claims import CLAIMS, Claim
-from lalora_kit.trial.designs import LESSONS, Design
+from lalora_kit.trial.designs import LESSONS, Design, Runs
 from lalora_kit.trial.study import SKEW
-from lalora_kit.trial.verdicts import Row, Runs, judge
+from lalora_kit.trial.verdicts import Row, judge
 
 LABELS = {"best": "each at its best rate", "equal": "equal rate"}
 EVEN, SKEWED = "even", "skewed"  # how the labels are split over the clients

@@ -13,10 +13,10 @@ from lalora_kit.runs.yardsticks import HEAD_ONLY, UNTRAINED
 from lalora_kit.trial import grid
 from lalora_kit.trial.beside import Side, bare
 from lalora_kit.trial.claim_runs import Report
+from lalora_kit.trial.designs import Runs, head_rate, head_runs, run_of, tuned
 from lalora_kit.trial.gallery.design import Trial
 from lalora_kit.trial.gallery.traffic import traffic
 from lalora_kit.trial.study import Cell, computed, ensure, lines, made_with
-from lalora_kit.trial.verdicts import Runs, head_rate, head_runs, run_of, tuned
 
 RUNS, SENT, VIEWS = "gallery.jsonl", "sent", "views"
 KEPT = Path(grid.__file__).parent / "kept"

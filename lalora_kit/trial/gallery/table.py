@@ -18,12 +18,12 @@ from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.runs.standing import AHEAD, BEHIND, LEVEL
 from lalora_kit.runs.yardsticks import UNTRAINED
 from lalora_kit.trial.beside import bare, standing
+from lalora_kit.trial.designs import Runs
 from lalora_kit.trial.effects import Effect, together
 from lalora_kit.trial.gallery.design import REFERENCE, Trial
 from lalora_kit.trial.gallery.runs import facts, rate_of, reported, told_of
 from lalora_kit.trial.study import lines
 from lalora_kit.trial.tables import shortened
-from lalora_kit.trial.verdicts import Runs
 
 TABLE = "gallery.json"
 WORDS = {AHEAD: "ahead", LEVEL: "level", BEHIND: "behind"}
