@@ -121,9 +121,10 @@ def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> di
     `scale`: the rows that the axes across have room for, by default the same.
     """
     drawn, scaled = parts(rows), parts(rows if scale is None else scale)
+    names = []
     sizes = [ROW * (len(part) + TOP) if part else 0.0 for part in drawn]
     whole = sum(sizes) + GAP * max(sum(map(bool, sizes)) - 1, 0) or 1.0
-    layout: dict[str, Any] = {"height": ABOVE + BELOW + whole}
+    layout: dict[str, Any] = {"height": round(ABOVE + BELOW + whole)}
     top = whole
     for place, (part, size) in enumerate(zip(drawn, sizes, strict=True), start=1):
         own, bottom = str(place) if place > 1 else "", max(top - size, 0.0)
@@ -132,8 +133,17 @@ def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> di
             "range": [len(part) - 0.5, -0.5 - TOP],
         }  # fmt: skip
         layout[f"xaxis{own}"] = {"range": span(scaled[place - 1]), "visible": bool(part)}
+        at = {row.claim.key: line for line, row in enumerate(part)}
+        names += [  # always as many: of a shorter list plotly would keep the rest of the longer one
+            {
+                "text": row.claim.text, "y": at.get(row.claim.key, 0), "yref": f"y{own}", "x": 0,
+                "xref": f"x{own} domain", "visible": row.claim.key in at, "yshift": NAME, "xanchor": "left",
+                "showarrow": False, "font": {"size": 12},
+            }
+            for row in scaled[place - 1]
+        ]  # fmt: skip
         top = bottom - GAP if part else top
-    return layout
+    return {**layout, "annotations": names}
 
 
 def forest_figure(rows: Sequence[Row], mode: str, scale: Sequence[Row] | None = None) -> go.Figure:
@@ -160,9 +170,7 @@ def forest_figure(rows: Sequence[Row], mode: str, scale: Sequence[Row] | None = 
     line = {"zeroline": True, "zerolinecolor": NEUTRAL, "zerolinewidth": 1.5}
     for place, axis in enumerate(AXES, start=1):
         figure.update_xaxes(title_text=axis, **line, row=place)
-    figure.update_yaxes(
-        type="category", ticks="", ticklabelposition="inside", ticklabelshift=NAME, tickfont={"size": 12}, dtick=1
-    )
+    figure.update_yaxes(type="category", ticks="", showticklabels=False)
     figure.update_layout(
         template=TEMPLATE, title_text=forest_title(rows, mode), barmode="overlay",
         margin={"t": ABOVE, "b": BELOW, "l": 20}, **forest_layout(rows, scale),

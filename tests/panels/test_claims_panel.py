@@ -120,6 +120,8 @@ def test_a_slider_away_from_the_usual_draws_the_rows_that_were_run_there(moved, 
         panel.controls[control].value = value
         drawn = panel.figure.data[1].y
         assert len(drawn) == 6 and all(name.startswith("LA-LoRA") and named in name for name in drawn)
+        named = [note.text for note in panel.figure.layout.annotations if note.visible]
+        assert named == list(drawn), "each row has its name, and no row's name is left over"
         assert panel.figure.layout.title.text.startswith("6 of 6 hold"), "judged, and drawn as judged"
         assert not panel.figure.layout.yaxis2.visible and panel.figure.layout.height < usual["layout"]["height"] / 2
         assert panel.figure.layout.xaxis.range == tuple(usual["layout"]["xaxis"]["range"]), "one scale for all"
