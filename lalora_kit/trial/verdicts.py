@@ -23,7 +23,7 @@ The first form of this rule was written before the runs. This form was written a
 the same runs are judged by it. Changed: Holm's correction within a column decided, beside intervals of 95 % for each
 row alone, so a row could say two things at once; now one family of intervals decides and is shown. A clear reversal
 has its own verdict, what cannot be seen is told at the corrected level, and ties give no verdict, where they were
-certain before. The second look came later, before any run that it judges.
+certain before. The second look came later, before the first claim on mnist was judged.
 """
 
 from __future__ import annotations
