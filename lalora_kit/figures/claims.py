@@ -28,7 +28,8 @@ VERDICTS = {
     "no verdict": ("#222222", "line-ns-open"),
 }
 UNITS = ("points of accuracy", "c_W", "ln of the ratio")
-SMALL, LARGE = 9, 15  # of a mark
+SMALL, LARGE = 11, 15  # of a mark
+THIN, THICK = 1, 2.5  # of its outline, filled or open
 ROW, NAME = 38, 15  # pixels: a row, and how far above its middle its name stands
 GAP, ABOVE, BELOW = 80, 100, 150  # pixels: between two parts, above all and below
 TOP = 0.4  # rows that stay free above the first, for its name
@@ -76,6 +77,7 @@ def forest_data(rows: Sequence[Row], mode: str, large: Collection[str] = ()) -> 
                 "marker": {
                     "color": [colour for colour, _ in looks], "symbol": [symbol for _, symbol in looks],
                     "size": [LARGE if row.claim.key in large else SMALL for row in part],
+                    "line": {"width": [THICK if symbol.endswith("open") else THIN for _, symbol in looks]},
                 },
                 "error_x": {"array": [none_if_nan(e.high - e.mean) for e in effects]},
             },
@@ -106,19 +108,20 @@ def forest_title(rows: Sequence[Row], mode: str) -> str:
     )
 
 
-def span(part: Sequence[Row]) -> list[float] | None:
-    """The ends of an axis that has room for all that these rows may draw; None where there is nothing."""
-    effects = [effect for row in part for effect in (row.best, row.equal)]
+def span(part: Sequence[Row], mode: str) -> list[float] | None:
+    """The ends of an axis that has room for all that these rows draw; None where there is nothing."""
+    effects = [getattr(row, mode) for row in part]
     ends = [abs(x) for e in effects for x in (e.mean, e.low, e.high, e.detectable)]
     ends += [abs(x) for row in part for x in (row.control.mean, row.claim.paper or 0.0)]
     most = max((x for x in ends if math.isfinite(x)), default=0.0)
     return [-1.05 * most, 1.05 * most] if most else None
 
 
-def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> dict[str, Any]:
+def forest_layout(rows: Sequence[Row], mode: str, scale: Sequence[Row] | None = None) -> dict[str, Any]:
     """What changes in the figure's layout with the rows: its height and its axes; a part without a row has no room.
 
-    `scale`: the rows that the axes across have room for, by default the same.
+    `scale`: the same rows and all others, by all seeds: an axis across has room for those of them that are drawn, so
+    that fewer seeds are seen to widen an interval. By default `rows` themselves.
     """
     drawn, scaled = parts(rows), parts(rows if scale is None else scale)
     names = []
@@ -132,8 +135,9 @@ def forest_layout(rows: Sequence[Row], scale: Sequence[Row] | None = None) -> di
             "domain": [bottom / whole, top / whole] if part else [0, 0.001], "visible": bool(part),
             "range": [len(part) - 0.5, -0.5 - TOP],
         }  # fmt: skip
-        layout[f"xaxis{own}"] = {"range": span(scaled[place - 1]), "visible": bool(part)}
         at = {row.claim.key: line for line, row in enumerate(part)}
+        shown = [row for row in scaled[place - 1] if row.claim.key in at]
+        layout[f"xaxis{own}"] = {"range": span(shown, mode), "visible": bool(part)}
         names += [  # always as many: of a shorter list plotly would keep the rest of the longer one
             {
                 "text": row.claim.text, "y": at.get(row.claim.key, 0), "yref": f"y{own}", "x": 0,
@@ -173,6 +177,6 @@ def forest_figure(rows: Sequence[Row], mode: str, scale: Sequence[Row] | None = 
     figure.update_yaxes(type="category", ticks="", showticklabels=False)
     figure.update_layout(
         template=TEMPLATE, title_text=forest_title(rows, mode), barmode="overlay",
-        margin={"t": ABOVE, "b": BELOW, "l": 20}, **forest_layout(rows, scale),
+        margin={"t": ABOVE, "b": BELOW, "l": 20}, **forest_layout(rows, mode, scale),
     )  # fmt: skip
     return figure

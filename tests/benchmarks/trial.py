@@ -1,21 +1,25 @@
 """The rows of the claims in RESULTS, from the runs that ship: `python -m tests.benchmarks.trial mnist`.
 
-Nothing is run: `lalora claims` makes the runs, and the test of RESULTS holds each row to what this prints.
+A second table has the accuracies behind them, wherever LA-LoRA is compared with its rivals. Nothing is run: `lalora
+claims` makes the runs, and the test of RESULTS holds each row to what this prints.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Iterator
 
 from lalora_kit.trial.claim_runs import SHIPPED, shipped
 from lalora_kit.trial.claims import POINTS, claims_on, exact_claims
-from lalora_kit.trial.designs import design_of
+from lalora_kit.trial.designs import at_best, chosen, design_of, run_of
 from lalora_kit.trial.effects import Effect
 from lalora_kit.trial.verdicts import Row, judge
 
 TASKS = tuple(sorted(path.stem for path in SHIPPED.glob("*.jsonl")))
 HEAD = "| claim | paper | at best rate | at equal rate | verdict here |\n|---|---|---|---|---|"
+METHODS = ("la-lora", "dp-lora", "ffa-lora", "rolora")
+ACCURACIES = f"| where | {' | '.join(METHODS)} | head-only |\n|---{'|---' * len(METHODS)}|---|"
 SUFFIX = {"points of accuracy": "", "c_W": " (c_W)"}
 
 
@@ -44,7 +48,32 @@ def table(task: str) -> Iterator[str]:
         yield f"| {exact.text} | exact | {exact.found} | | **{exact.verdict}** |"
 
 
+def accuracies(task: str) -> Iterator[str]:
+    """A row for each place where LA-LoRA meets its rivals: mean ± standard deviation over the design's first seeds.
+
+    Each side is at its best rate, which stands in brackets; for head-only it is the head's, which is all sides'.
+    """
+    yield ACCURACIES
+    runs, design = shipped(task), design_of(task)
+    places: dict[str, dict[str, str]] = {}
+    for row in judged(task):
+        claim = row.claim
+        if not claim.key.startswith("over-"):
+            continue
+        best = chosen(runs, claim, design)
+        place = places.setdefault(claim.text.partition(" at ")[2], {})
+        for arm, rate in zip(claim.arms, best.rates[claim.epsilon], strict=True):
+            moved = {**claim.moved, "head_learning_rate": best.heads[claim.epsilon]}
+            cells = [run_of(at_best(arm), rate, claim.epsilon, seed, design, **moved) for seed in design.seeds]
+            ended = [runs[cell]["curve"][-1] for cell in cells]
+            place[at_best(arm)] = f"{statistics.fmean(ended):.3f} ± {statistics.stdev(ended):.3f} ({rate:g})"
+        place["head-only"] = f"{row.head_only:.3f} ({best.heads[claim.epsilon]:g})"
+    for where, told in places.items():
+        yield f"| {where} | {' | '.join(told[name] for name in (*METHODS, 'head-only'))} |"
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
-    print("\n".join(table(parser.parse_args().task)))
+    asked = parser.parse_args().task
+    print("\n".join([*table(asked), "", *accuracies(asked)]))

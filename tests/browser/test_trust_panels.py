@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.test_in_lab import LIVE_PLOT, PLOT, Reader, opened
+from tests.browser.test_in_lab import LIVE_PLOT, PLOT, SLIDERS, Reader, opened
 
 pytestmark = [
     pytest.mark.browser,
@@ -16,6 +16,7 @@ pytestmark = [
 ]
 
 SPENT = f"() => JSON.stringify(Array.from({PLOT}.data[0].y))"
+TITLE = f"() => {PLOT}.layout.title.text"
 CLAIM = f"() => JSON.stringify(Array.from({PLOT}.data[1].y))"
 EFFECTS = f"() => JSON.stringify(Array.from({PLOT}.data[1].x))"
 ERRORS = "() => document.querySelectorAll('[role=alert]').length"
@@ -54,12 +55,24 @@ def test_epsilon_follows_at_once_and_an_audit_after_it(private: Reader) -> None:
 def test_a_verdict_depends_on_how_many_seeds_speak(trial: Reader) -> None:
     trial.shoot("06_claims_on_trial-1-ready")
     before = trial.page.evaluate(EFFECTS)
-    trial.timed("06_claims_on_trial", "epsilon", "ArrowLeft", what=EFFECTS)
+    trial.timed("06_claims_on_trial", "epsilon", "ArrowLeft", what=TITLE)  # the first slider: seeds
+    assert "10 seeds" in trial.page.evaluate(TITLE) and "10 or 20" not in trial.page.evaluate(TITLE)
+    trial.move("epsilon", "ArrowLeft", what=TITLE)
     few = trial.page.evaluate(EFFECTS)
-    assert few != before and "4 seeds" in trial.page.locator(LIVE_PLOT).last.inner_text()
+    assert few != before and "9 seeds" in trial.page.locator(LIVE_PLOT).last.inner_text()
     choose(trial, "equal rate")
     trial.until(f"() => ({EFFECTS})() !== {few!r}")
     assert trial.page.evaluate(ERRORS) == 0
     trial.shoot("06_claims_on_trial-2-equal")
     trial.press("Reset")
     trial.until(f"() => ({EFFECTS})() === {before!r}")
+    for slider, named in (("learning_rate", "16 clients"), ("clients", "rank 16")):  # its fourth slider, its third
+        trial.page.locator(".jp-OutputArea .noUi-handle").nth(SLIDERS[slider]).focus()
+        trial.page.keyboard.press("End")
+        trial.until(f"() => Array.from({PLOT}.data[1].y).every((name) => name.includes({named!r}))")
+        trial.shoot(f"06_claims_on_trial-3-{named.replace(' ', '-')}")
+        trial.press("Reset")
+        trial.until(f"() => ({EFFECTS})() === {before!r}")
+    choose(trial, "skewed")
+    trial.until(f"() => Array.from({PLOT}.data[1].y).every((name) => name.includes('skewed'))")
+    trial.shoot("06_claims_on_trial-4-skewed")

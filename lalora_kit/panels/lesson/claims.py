@@ -150,11 +150,11 @@ class ClaimsPanel(Panel):
             [("seeds", self.seeds_text(values["seeds"])), ("drawn", LABELS[values["rates"]]),
              ("widest grey zone", f"±{widest:.1f} points")],
             [f"At the sliders {said}"],
-            forest_layout(rows, self.rows(self.most)),
+            forest_layout(rows, values["rates"], self.rows(self.most)),
         )  # fmt: skip
 
     def draw(self, values: Values) -> go.Figure:
-        """The forest plot; all rows by all seeds set the scale of its axes."""
+        """The forest plot; its rows by all seeds set the scale of its axes."""
         figure = forest_figure(self.drawn(values, self.most), values["rates"], self.rows(self.most))
         shown = self.redraw(values)
         for trace, changed in zip(figure.data, shown.traces, strict=True):
