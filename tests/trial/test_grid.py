@@ -2,8 +2,10 @@
 
 import json
 import math
+import statistics
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,6 +120,21 @@ def test_a_shipped_grid_can_be_read(task):
     assert runs and all(0 <= accuracy <= 1 for curve in runs.values() for accuracy in curve)
     known = set(grid.cells(design.axes, grid.SERIES, design.drawn, design))
     assert set(runs) <= known | rivals.known(design=design)
+
+
+def test_without_noise_every_adapter_reaches_what_results_say():
+    runs, design = grid.load(grid.file_of("mnist")), design_of("mnist")
+    usual = {"epsilon": math.inf, "rank": design.usual.rank, "clients": design.usual.clients}
+    ended = {
+        name: statistics.fmean(
+            runs[design.run(name, design.usual.learning_rate, seed=seed, **usual)][-1] for seed in design.drawn
+        )
+        for name in ("dp-lora", "rolora", "ffa-lora", "la-lora")
+    }
+    assert min(ended.values()) >= 0.85
+    told = (Path(__file__).parents[2] / "notebooks/RESULTS.md").read_text(encoding="utf-8")
+    dp, ro, ffa, la = (f"{100 * accuracy:.2f}" for accuracy in ended.values())
+    assert f"DP-LoRA names {dp} % correctly, RoLoRA {ro}, FFA-LoRA {ffa} and LA-LoRA {la}" in told
 
 
 def test_where_runs_were_computed_is_no_reason_to_refuse_them(inline, tmp_path):
