@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +15,11 @@ from lalora_kit.runs.yardsticks import Yardstick, standings
 from lalora_kit.trial import beside as module
 from lalora_kit.trial import claim_runs, grid
 from lalora_kit.trial.beside import Baseline, Side, beside, choosing_runs, run_beside, standing
-from lalora_kit.trial.designs import DIGITS, run_of
+from lalora_kit.trial.claims import claims_on
+from lalora_kit.trial.designs import DIGITS, design_of, run_of
 from lalora_kit.trial.effects import effect_at
 from lalora_kit.trial.rivals import bare_run
-from lalora_kit.trial.study import train
+from lalora_kit.trial.study import lines, train
 from tests.fakes import free_runs
 from tests.tiny import swin_task
 
@@ -127,3 +129,16 @@ def test_a_report_says_where_the_adapter_does_not_pay():
     assert "the adapter is not shown to pay over it" in said[0] and "the adapter does not pay over it" in said[1]
     head = standings(METHODS["head-only"], replace(some, accuracy=0.40), rows)
     assert len(head) == 2 and not any("adapter" in line or line.startswith("head-only") for line in head)
+
+
+def test_the_baselines_beside_the_claims_on_mnist_are_what_results_say():
+    home = Path(__file__).parents[2]
+    kept = home / "tests/benchmarks/results/claims-mnist"
+    runs = {**claim_runs.shipped("mnist"), **lines(kept / "baselines.jsonl")}
+    table = beside(runs, claims_on("mnist"), design_of("mnist"), ["linear", "linear-hog"], 0.4975)
+    written = json.loads((kept / "baselines.json").read_text(encoding="utf-8"))["rows"]
+    assert [row.text for row in table] == [row["claim"] for row in written]
+    told = (home / "notebooks/RESULTS.md").read_text(encoding="utf-8")
+    assert all(row.text in told for row in table if row.name != "untrained")
+    assert {row["verdict"].count("ahead") for row in written} == {4, 5, 7}, "each adapter is ahead of each baseline"
+    assert not any(word in row["verdict"] for row in written for word in ("level", "behind"))
