@@ -99,7 +99,7 @@ MNIST = Design(
         "rank": (1, 4, 16),
         "clients": (2, 4, 16),
     },
-    drawn=(0, 1, 2),
+    drawn=(0, 1, 2, 3, 4),
     head_first=True,
     more=tuple(range(13, 23)),
 )
