@@ -92,15 +92,11 @@ class ClaimsPanel(Panel):
         return controls
 
     def moved(self) -> None:
-        """Draw, and say what the move did to the verdicts, or which rows are nearest."""
+        """Draw, and say what the move did to the verdicts; which runs are nearest stands below the picture."""
         moved = went(*({n: v for n, v in values.items() if n in PLACES} for values in (self.last, self.values)))
-        if moved:
-            self.said = f"{moved}: {self.near(self.values)[1]}"
-        else:
-            before, after = (self.decided(values) for values in (self.last, self.values))
-            how = f"{self.seeds_text(self.values['seeds'])} seeds, {LABELS[self.values['rates']]}"
-            count = len(self.drawn(self.values))
-            self.said = f"{how}: {after} of {count} intervals leave out zero; before it were {before}."
+        before, after = (self.decided(values) for values in (self.last, self.values))
+        how = moved or f"{self.seeds_text(self.values['seeds'])} seeds, {LABELS[self.values['rates']]}"
+        self.said = f"{how}: {after} intervals leave out zero; before it were {before}."
         self.last = dict(self.values)
         self.update()
 
@@ -120,10 +116,10 @@ class ClaimsPanel(Panel):
         rows = self.rows(values["seeds"] if count is None else count)
         return [row for row in rows if [*place_of(row.claim, self.design)[1:]] == others]
 
-    def decided(self, values: Values) -> int:
-        """How many of the intervals drawn leave out zero."""
+    def decided(self, values: Values) -> str:
+        """How many of the intervals drawn leave out zero: `5 of 9`."""
         drawn = [getattr(row, values["rates"]) for row in self.drawn(values)]
-        return sum(effect.low > 0 or effect.high < 0 for effect in drawn)
+        return f"{sum(effect.low > 0 or effect.high < 0 for effect in drawn)} of {len(drawn)}"
 
     def near(self, values: Values) -> tuple[list[str], str]:
         """Keys of the rows that were run nearest to the sliders' ε, rank and clients, and a sentence about them."""
