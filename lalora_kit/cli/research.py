@@ -165,7 +165,8 @@ def on_trial(task: str, out: Path, workers: int | None, as_json: bool, fixed: Ma
         from lalora_kit.records import SEED_KNOWN
         from lalora_kit.trial.gallery.design import gallery_trial
         from lalora_kit.trial.gallery.runs import count, facts, run_gallery
-        from lalora_kit.trial.gallery.table import TABLE, ends, table, told, write
+        from lalora_kit.trial.gallery.said import TABLE, sentences, write
+        from lalora_kit.trial.gallery.table import tables
 
     trial = gallery_trial(task)
     path = run_gallery(out, trial, workers=workers)
@@ -173,7 +174,7 @@ def on_trial(task: str, out: Path, workers: int | None, as_json: bool, fixed: Ma
     if as_json:
         typer.echo((out / TABLE).read_text("utf-8"))
         return
-    for line in (table(found), *told(found), ends(found, trial)):
+    for line in (*(f"{table}\n" for table in tables(found)), *sentences(found, trial)):
         typer.echo(line)
     typer.echo(f"{count(trial, facts(path)[1])} runs, {SEED_KNOWN}; kept in {path} and {out / TABLE}")
 

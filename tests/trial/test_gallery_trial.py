@@ -20,7 +20,8 @@ from lalora_kit.trial import study
 from lalora_kit.trial.gallery import runs as module
 from lalora_kit.trial.gallery.design import EPSILONS, Trial, gallery_trial
 from lalora_kit.trial.gallery.runs import FILE, count, facts, possible, run_gallery, take_kept
-from lalora_kit.trial.gallery.table import ends, places, table, told, write
+from lalora_kit.trial.gallery.said import ends, listed, nearest, sentences, shipped, told, unrun, write
+from lalora_kit.trial.gallery.table import places, shown, tables
 from lalora_kit.trial.gallery.traffic import traffic
 from lalora_kit.trial.study import lines
 from tests.fakes import free_runs
@@ -141,7 +142,7 @@ def test_runs_that_ship_are_taken_where_they_agree(faked, tmp_path):
     path = run_gallery(tmp_path / "second", SMALL, kept=tmp_path / "kept")
     assert len(faked) == 2 * total - 5, "five are taken; another seed's and another version's are not"
     assert lines(path).keys() == lines(whole).keys()
-    assert table(places(path, SMALL)) == table(places(whole, SMALL))
+    assert tables(places(path, SMALL)) == tables(places(whole, SMALL))
 
 
 def test_the_shipped_runs_on_mnist_are_of_use(tmp_path):
@@ -172,11 +173,20 @@ def test_the_rule_reads_everything_off_one_family(faked, tmp_path):
     assert (by_name["fedsvd"].up, by_name["fedsvd"].down) == (40.0, 80.0) == facts(path)[0]["fedsvd"]
     assert by_name["fedsa"].over["la-lora"].mean == pytest.approx(15, abs=1)
     one, two = told([first])
+    assert {listed(names, {"ahead": "ab", "level": "c"}) for names in ("", "ab", "abc")} == {"none", "a, b", "all 3"}
     assert one.startswith("ε = 3, held against la-lora: ahead: ")
     assert two.startswith("ε = 3, held against linear: ahead: ")
-    text = table([first, last])
-    assert text.count("\n") == 1 + 2 * (4 + 4) and "| 3 | `fedsa` | 0.75" in text
-    assert "| ∞ | linear (strongest) |" in text and "| 3 | untrained | 0.300 |" in text
+    values, over_la, over_best = tables([first, last])
+    assert values.startswith("| method | numbers up | down | ε = 3 | ε = ∞ |")
+    assert values.count("\n") == 1 + 4 + 4 and "| `fedsa` | 50 | 100 | 0.75" in values
+    assert "| `untrained` |  |  | 0.300 | 0.300 |" in values
+    assert over_la.startswith("| method | over la-lora at ε = 3 | over la-lora at ε = ∞ |")
+    assert over_la.count("\n") == 1 + 3 and over_best.count("\n") == 1 + 4, "none is over itself"
+    assert "over linear at ε = 3" in over_best and shown(by_name["fedsa"].over["linear"]) in over_best
+    cut = tables([first, replace(last, methods=last.methods[:3])])
+    assert [text.count("| not run |") for text in cut] == [1, 1, 1] and " not run |" not in "".join(
+        tables([first, last])
+    )
     write(path, SMALL)
     kept = json.loads((tmp_path / "gallery.json").read_text())
     assert len(kept["rows"]) == 16 and kept["strongest"] == {"3": "linear", "∞": "linear"}
@@ -216,11 +226,27 @@ def test_a_file_that_was_cut_short_tells_what_is_whole(faked, tmp_path):
     assert rows[0] == 0 and rows == sorted(rows) and len(set(rows)) > 3, "it grows by rows that are whole"
 
 
+def test_what_was_not_run_is_named_and_no_verdict_is_given_on_it(faked, tmp_path):
+    path = made_up(tmp_path)
+    assert unrun(places(path, SMALL), SMALL) == []
+    kept = [line for line in read_lines(path) if line.get("epsilon", 3.0) is not None or line["method"] in VIEWS]
+    kept = [line for line in kept if line.get("method") != "fedsa" or line["seed"] not in SMALL.design.seeds]
+    path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    found = places(path, SMALL)
+    assert unrun(found, SMALL) == ["Not run yet: at ε = 3 fedsa; at ε = ∞ every method."]
+    assert len(told(found)) == 2 and "fedsa" not in "".join(told(found))
+    assert sentences(found, SMALL) == [*told(found), *unrun(found, SMALL), ends(found, SMALL)]
+
+
 def test_the_figure_has_a_marker_a_method_and_a_line_a_baseline(faked, tmp_path):
     figure = sent_figure(places(made_up(tmp_path), SMALL), "made up")
-    assert len(figure.data) == 2 * (4 + 4)
+    assert len(figure.data) == 2 * (4 + 2), "two baselines lie far below, and are written at the foot"
     shown = [trace.name for trace in figure.data if trace.showlegend]
-    assert sorted(shown) == sorted({*SMALL.names, "head-only", *VIEWS, "untrained"})
+    assert sorted(shown) == sorted({*SMALL.names, *VIEWS})
+    feet = [one.text for one in figure.layout.annotations if one.text.startswith("below: ")]
+    assert len(feet) == 2 and all("head-only " in text and "untrained 30.0%" in text for text in feet)
+    low, high = figure.layout.yaxis.range
+    assert low < min(trace.y[0] for trace in figure.data) and high > max(trace.y[0] for trace in figure.data)
     [dot] = [trace for trace in figure.data if trace.name == "fedsvd"][:1]
     assert dot.x == (120.0,) and dot.y == (pytest.approx(0.51, abs=0.01),)
 
@@ -275,12 +301,19 @@ def test_the_command_runs_it_and_takes_nothing_that_the_design_fixes(monkeypatch
     assert more.exit_code and "METHODS cannot be given with --gallery" in f"{more.output}{more.exception}"
 
 
+def test_what_ships_has_whole_rows_and_the_nearest_is_found():
+    found = shipped("mnist")
+    assert found and all(len(entry.values) == 5 for place in found for entry in place.methods)
+    assert nearest(found, 2.5).epsilon == 3 and nearest(found, 0.1).epsilon == min(p.epsilon for p in found)
+    assert nearest(found, math.inf).epsilon == max(place.epsilon for place in found)
+
+
 def test_results_tell_the_trial_once_its_runs_ship_and_nothing_before():
     text, file = RESULTS.read_text("utf-8"), FILE / "mnist.jsonl"
     if not file.exists():
         assert "compare --gallery" not in text and "`fedsa`" not in text
         return
-    found = places(file, gallery_trial("mnist"))
-    assert table(found) in text
-    said = [*told(found), ends(found, gallery_trial("mnist"))]
+    found = shipped("mnist")
+    assert [table for table in tables(found) if table not in text] == []
+    said = sentences(found, gallery_trial("mnist"))
     assert [line for line in said if f"- {line}" not in text] == []

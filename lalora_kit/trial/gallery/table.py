@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lalora_kit.base.files import dumps, write_atomically
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.runs.standing import AHEAD, BEHIND, LEVEL
 from lalora_kit.runs.yardsticks import UNTRAINED
@@ -25,7 +24,6 @@ from lalora_kit.trial.gallery.runs import facts, rate_of, reported, told_of
 from lalora_kit.trial.study import lines
 from lalora_kit.trial.tables import shortened
 
-TABLE = "gallery.json"
 WORDS = {AHEAD: "ahead", LEVEL: "level", BEHIND: "behind"}
 
 
@@ -128,22 +126,53 @@ def baselines_at(
     return found, max(means, key=lambda name: means[name])
 
 
-def table(found: Sequence[Place]) -> str:
-    """In Markdown, an ε a block; intervals and words as the design's rule has them."""
-    head = ["ε", "method", "accuracy", "rate", "numbers up", "down", f"over {REFERENCE}", "over the strongest baseline"]
-    rows = [head, ["---"] * len(head)]
-    for place in found:
-        told = epsilon_text(place.epsilon)
-        for entry in place.methods:
-            over = entry.over or {}
-            cells = [shown(over.get(name)) for name in (REFERENCE, place.strongest)]
-            numbers = [f"{entry.up:,.0f}", f"{entry.down:,.0f}"]
-            rows.append([told, f"`{entry.name}`", f"{entry.accuracy:.3f}", f"{entry.rate:g}", *numbers, *cells])
-        for entry in place.baselines:
-            rate = f"{entry.rate:g}" if math.isfinite(entry.rate) else ""
-            mark = " (strongest)" if entry.name == place.strongest else ""
-            rows.append([told, f"{entry.name}{mark}", f"{entry.accuracy:.3f}", rate, "", "", "", ""])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def tables(found: Sequence[Place]) -> list[str]:
+    """In Markdown, a row a method, a column an ε: accuracies, points over LA-LoRA, and over the strongest baseline."""
+    over = [[REFERENCE] * len(found), [place.strongest for place in found]]
+    return [accuracies(found), *(leads(found, others) for others in over)]
+
+
+def accuracies(found: Sequence[Place]) -> str:
+    """Mean ± standard deviation over seeds, and the rate: the adapter's, or the head's of what has no adapter."""
+    columns = [{entry.name: entry for entry in (*place.methods, *place.baselines)} for place in found]
+    rows = [["method", "numbers up", "down", *(f"ε = {epsilon_text(place.epsilon)}" for place in found)]]
+    for name in names(found, "methods") + names(found, "baselines"):
+        known = next(column[name] for column in columns if name in column)
+        sends = [f"{number:,.0f}" if math.isfinite(number) else "" for number in (known.up, known.down)]
+        cells = [accuracy(column[name]) if name in column else "not run" for column in columns]
+        rows.append([f"`{name}`", *sends, *cells])
+    return markdown(rows)
+
+
+def accuracy(entry: Entry) -> str:
+    """`0.867 ± 0.006 (8)`; what never moves has no spread, and what does not train has no rate."""
+    if math.isnan(entry.rate):
+        return f"{entry.accuracy:.3f}"
+    return f"{entry.accuracy:.3f} ± {statistics.stdev(entry.values):.3f} ({entry.rate:g})"
+
+
+def leads(found: Sequence[Place], others: Sequence[str]) -> str:
+    """Points over one other at each ε, with the intervals and words of the design's rule."""
+    columns = [{entry.name: entry.over or {} for entry in place.methods} for place in found]
+    heads = [f"over {other} at ε = {epsilon_text(place.epsilon)}" for other, place in zip(others, found, strict=True)]
+    rows = [["method", *heads]]
+    for name in names(found, "methods"):
+        told = [shown(column[name].get(other)) if name in column else "not run"
+                for column, other in zip(columns, others, strict=True)]  # fmt: skip
+        if any(told):
+            rows.append([f"`{name}`", *told])
+    return markdown(rows)
+
+
+def names(found: Sequence[Place], kind: str) -> list[str]:
+    """Of `methods` or `baselines` in the order of their page, wherever one was run."""
+    return list(dict.fromkeys(entry.name for place in found for entry in getattr(place, kind)))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *others = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *others))
 
 
 def shown(effect: Effect | None) -> str:
@@ -154,44 +183,3 @@ def shown(effect: Effect | None) -> str:
         return "not run"
     reach = f" [{effect.low:+.1f}, {effect.high:+.1f}]" if math.isfinite(effect.low) else ""
     return f"{effect.mean:+.1f}{reach} {WORDS[standing(effect)]}"
-
-
-def told(found: Sequence[Place]) -> list[str]:
-    """A sentence an ε and a comparison: who is ahead, who is behind, and that the rest is level."""
-    said = []
-    for place in found:
-        for other in dict.fromkeys((REFERENCE, place.strongest)):
-            stands: dict[str, list[str]] = {word: [] for word in WORDS.values()}
-            for entry in place.methods:
-                effect = (entry.over or {}).get(other)
-                if effect is not None and math.isfinite(effect.mean):
-                    stands[WORDS[standing(effect)]].append(entry.name)
-            names = ", ".join(stands["ahead"]) or "none"
-            behind = ", ".join(stands["behind"]) or "none"
-            said.append(
-                f"ε = {epsilon_text(place.epsilon)}, held against {other}: ahead: {names}; behind: {behind}; level, "
-                f"so that these seeds cannot tell: {', '.join(stands['level']) or 'none'}."
-            )
-    return said
-
-
-def ends(found: Sequence[Place], trial: Trial) -> str:
-    """Whose best rate lies at an end of the grid, so that a wider one might hold a better."""
-    grids = [(trial.design.rates, "methods"), (trial.design.head_rates, "baselines")]
-    at = [
-        f"{entry.name} at ε={epsilon_text(place.epsilon)}"
-        for place in found for grid, kind in grids for entry in getattr(place, kind)
-        if entry.rate in (grid[0], grid[-1])
-    ]  # fmt: skip
-    return f"Best rate at an end of the grid, so that a wider one might hold a better: {', '.join(at) or 'none'}."
-
-
-def write(path: Path, trial: Trial) -> list[Place]:
-    """`gallery.json` beside the runs, and what it says."""
-    found = places(path, trial)
-    rows = [entry.to_json() for place in found for entry in (*place.methods, *place.baselines)]
-    strongest = {epsilon_text(place.epsilon): place.strongest for place in found}
-    write_atomically(
-        path.with_name(TABLE), dumps({"strongest": strongest, "told": [*told(found), ends(found, trial)], "rows": rows})
-    )
-    return found
