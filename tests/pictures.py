@@ -1,7 +1,8 @@
-"""README's still pictures, from real runs in a real browser.
+"""Still pictures of README and RESULTS, from real runs in a real browser.
 
 python -m tests.pictures panel          # lesson 00 is driven by its browser test, whose last picture is kept
 python -m tests.pictures lessons DIR    # a picture of each lesson, from a folder that `lalora walkthrough` wrote
+python -m tests.pictures gallery        # RESULTS' picture of the gallery's trial, from the runs that ship
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "notebooks" / "images"
-TAKEN, PANEL, LESSONS = (
-    ROOT / "build/screenshots/00_start_here-3-done.png",
-    IMAGES / "live_panel.png",
-    IMAGES / "lessons.png",
-)
+TAKEN = ROOT / "build/screenshots/00_start_here-3-done.png"
+PANEL, LESSONS, GALLERY = (IMAGES / f"{name}.png" for name in ("live_panel", "lessons", "gallery"))
+CHROMIUM = {"executable_path": "/usr/bin/chromium", "args": ["--no-sandbox"]}
 WIDE, HIGH = 860, 900  # pixels of a slide: narrow, so that its letters are large beside it
 #: A figure as tall as its lesson draws it.
 OWN_HEIGHT = """() => document.querySelectorAll("section.present figure.plotly").forEach((figure) => {
@@ -44,7 +43,6 @@ def panel() -> None:
 
 def lessons(executed: Path) -> None:
     """The first picture of each lesson's slides, side by side in one PNG of 128 colours."""
-    from PIL import Image
     from playwright.sync_api import sync_playwright
 
     from lalora_kit.book.slides import slides
@@ -53,14 +51,39 @@ def lessons(executed: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as player:
         decks, browser = (
             slides(notebooks, Path(scratch)),
-            player.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"]),
+            player.chromium.launch(**CHROMIUM),
         )
         shown = [framed(browser, deck) for deck in decks]
         page = browser.new_page(viewport={"width": 1200, "height": 900})
         page.set_content(f"<style>{STYLE}</style>{''.join(shown)}")
         page.screenshot(path=LESSONS, full_page=True)
         browser.close()
-    Image.open(LESSONS).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(LESSONS, optimize=True)
+    fewer_colours(LESSONS)
+
+
+def gallery() -> None:
+    """Accuracy against numbers sent, as lesson 10 draws it."""
+    from playwright.sync_api import sync_playwright
+
+    from lalora_kit.figures.gallery.sent import sent_figure
+    from lalora_kit.trial.gallery.said import shipped
+
+    figure = sent_figure(shipped("mnist"), "Accuracy against numbers sent, task mnist")
+    with sync_playwright() as player:
+        browser = player.chromium.launch(**CHROMIUM)
+        page = browser.new_page(viewport={"width": 1000, "height": int(figure.layout.height)})
+        page.set_content(figure.to_html(include_plotlyjs=True))
+        page.wait_for_selector(".legend .traces")
+        page.locator(".js-plotly-plot").screenshot(path=GALLERY)
+        browser.close()
+    fewer_colours(GALLERY)
+
+
+def fewer_colours(path: Path) -> None:
+    """128 of them, which halves the file."""
+    from PIL import Image
+
+    Image.open(path).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def framed(browser, deck: Path) -> str:
@@ -81,4 +104,5 @@ def framed(browser, deck: Path) -> str:
 
 
 if __name__ == "__main__":
-    lessons(Path(sys.argv[2])) if sys.argv[1:2] == ["lessons"] else panel()
+    [what, *of] = sys.argv[1:]
+    {"panel": panel, "lessons": lessons, "gallery": gallery}[what](*map(Path, of))

@@ -1,7 +1,8 @@
 """The rows of the claims in RESULTS, from the runs that ship: `python -m tests.benchmarks.trial mnist`.
 
-A second table has the accuracies behind them, wherever LA-LoRA is compared with its rivals. Nothing is run: `lalora
-claims` makes the runs, and the test of RESULTS holds each row to what this prints.
+A second table has the accuracies behind them, wherever LA-LoRA is compared with its rivals. With `gallery` it is what
+RESULTS says of the gallery's trial, with `gallery --write` also its JSON beside the runs. Nothing is run: `lalora
+claims` and `lalora compare --gallery` make the runs, and the tests of RESULTS hold each row to what this prints.
 """
 
 from __future__ import annotations
@@ -10,10 +11,16 @@ import argparse
 import statistics
 from collections.abc import Iterator
 
+from lalora_kit.runs.usual import DEFAULT_TASK
 from lalora_kit.trial.claim_runs import SHIPPED, shipped
 from lalora_kit.trial.claims import POINTS, claims_on, exact_claims
 from lalora_kit.trial.designs import at_best, chosen, design_of, run_of
 from lalora_kit.trial.effects import Effect
+from lalora_kit.trial.gallery.design import gallery_trial
+from lalora_kit.trial.gallery.runs import FILE
+from lalora_kit.trial.gallery.said import sentences, write
+from lalora_kit.trial.gallery.said import shipped as shipped_gallery
+from lalora_kit.trial.gallery.table import tables
 from lalora_kit.trial.verdicts import Row, judge
 
 TASKS = tuple(sorted(path.stem for path in SHIPPED.glob("*.jsonl")))
@@ -72,8 +79,22 @@ def accuracies(task: str) -> Iterator[str]:
         yield f"| {where} | {' | '.join(told[name] for name in (*METHODS, 'head-only'))} |"
 
 
+def gallery(task: str = DEFAULT_TASK) -> Iterator[str]:
+    """The gallery's accuracies, points over LA-LoRA, and sentences; points over the baselines are in the JSON."""
+    found = shipped_gallery(task)
+    for block in tables(found)[:2]:
+        yield f"{block}\n"
+    yield from (f"- {sentence}" for sentence in sentences(found, gallery_trial(task)))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=TASKS)
-    asked = parser.parse_args().task
-    print("\n".join([*table(asked), "", *accuracies(asked)]))
+    parser.add_argument("asked", choices=[*TASKS, "gallery"])
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.asked == "gallery":
+        print("\n".join(gallery()))
+        if options.write:
+            write(FILE / f"{DEFAULT_TASK}.jsonl", gallery_trial(DEFAULT_TASK), FILE / f"{DEFAULT_TASK}.json")
+    else:
+        print("\n".join([*table(options.asked), "", *accuracies(options.asked)]))

@@ -6,6 +6,7 @@ the foot of its picture, so that it does not press all methods into one line.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
@@ -20,6 +21,7 @@ DASHES = {"head-only": "dot", "linear": "dash", "linear-hog": "longdashdot", "un
 SYMBOLS = ("diamond-open", "circle-open", "square-open", "x-thin-open")
 COLUMNS = 2
 FAR, FOOT, ROOM = 0.1, 0.03, 0.01  # a baseline so far below all else is written, not drawn; free at either end
+SIDE = 0.25  # free at either end of a logarithmic axis, for names
 BESIDE, NEAR = 1.6, 0.015  # a method has its name beside it if no other is so near: a factor in numbers, and accuracy
 
 
@@ -50,7 +52,9 @@ def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
             foot = {"text": f"below: {told}", "x": 0.02, "y": 0.02, "xanchor": "left", "yanchor": "bottom"}
             at = {"xref": "x domain", "yref": "y domain", "row": row, "col": column}
             figure.add_annotation(**foot, **at, showarrow=False)
-    figure.update_xaxes(type="log", matches="x", title="numbers sent and received, a client and a round (log)")
+    both = [entry.up + entry.down for place in found for entry in place.methods] or [1.0]
+    wide = [math.log10(min(both)) - SIDE, math.log10(max(both)) + SIDE]
+    figure.update_xaxes(type="log", range=wide, matches="x", title="numbers sent and received, a client and a round (log)")
     figure.update_yaxes(range=[floor - FOOT, above + ROOM])
     figure.update_yaxes(title=ACCURACY, tickformat=".0%", col=1)
     figure.update_layout(template=TEMPLATE, title=title, height=240 + 380 * rows, margin={"b": 220})

@@ -24,11 +24,7 @@ def told(found: Sequence[Place]) -> list[str]:
     said = []
     for place in found:
         for other in dict.fromkeys((REFERENCE, place.strongest)):
-            stands: dict[str, list[str]] = {word: [] for word in WORDS.values()}
-            for entry in place.methods:
-                effect = (entry.over or {}).get(other)
-                if effect is not None and math.isfinite(effect.mean):
-                    stands[WORDS[standing(effect)]].append(entry.name)
+            stands = standings(place, other)
             if not any(stands.values()):
                 continue
             ahead, level, behind = (listed(stands[word], stands) for word in ("ahead", "level", "behind"))
@@ -37,6 +33,16 @@ def told(found: Sequence[Place]) -> list[str]:
                 f"so that these seeds cannot tell: {level}."
             )
     return said
+
+
+def standings(place: Place, other: str) -> dict[str, list[str]]:
+    """Who is `ahead`, `level` and `behind` of the other; who was not compared is nowhere."""
+    stands: dict[str, list[str]] = {word: [] for word in WORDS.values()}
+    for entry in place.methods:
+        effect = (entry.over or {}).get(other)
+        if effect is not None and math.isfinite(effect.mean):
+            stands[WORDS[standing(effect)]].append(entry.name)
+    return stands
 
 
 def listed(names: Sequence[str], stands: Mapping[str, Sequence[str]]) -> str:
@@ -72,14 +78,13 @@ def sentences(found: Sequence[Place], trial: Trial) -> list[str]:
     return [*told(found), *unrun(found, trial), ends(found, trial)]
 
 
-def write(path: Path, trial: Trial) -> list[Place]:
-    """`gallery.json` beside the runs, and what it says."""
+def write(path: Path, trial: Trial, place: Path | None = None) -> list[Place]:
+    """What the runs in `path` say, into `place`, by default `gallery.json` beside them; and the same as values."""
     found = places(path, trial)
-    rows = [entry.to_json() for place in found for entry in (*place.methods, *place.baselines)]
-    strongest = {epsilon_text(place.epsilon): place.strongest for place in found}
-    write_atomically(
-        path.with_name(TABLE), dumps({"strongest": strongest, "told": sentences(found, trial), "rows": rows})
-    )
+    rows = [entry.to_json() for at in found for entry in (*at.methods, *at.baselines)]
+    strongest = {epsilon_text(at.epsilon): at.strongest for at in found}
+    record = {"strongest": strongest, "told": sentences(found, trial), "rows": rows}
+    write_atomically(place or path.with_name(TABLE), dumps(record))
     return found
 
 
