@@ -54,7 +54,9 @@ def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
             figure.add_annotation(**foot, **at, showarrow=False)
     both = [entry.up + entry.down for place in found for entry in place.methods] or [1.0]
     wide = [math.log10(min(both)) - SIDE, math.log10(max(both)) + SIDE]
-    figure.update_xaxes(type="log", range=wide, matches="x", title="numbers sent and received, a client and a round (log)")
+    figure.update_xaxes(
+        type="log", range=wide, matches="x", title="numbers sent and received, a client and a round (log)"
+    )
     figure.update_yaxes(range=[floor - FOOT, above + ROOM])
     figure.update_yaxes(title=ACCURACY, tickformat=".0%", col=1)
     figure.update_layout(template=TEMPLATE, title=title, height=240 + 380 * rows, margin={"b": 220})
