@@ -31,7 +31,7 @@ EXPECTED = {
         3,
         {"apart", "epsilon", "upload", "replay_error", "noise_largest", "north_spent", "south_spent"},
     ),
-    "10_who_averages_what": (4, {"lost_alike", "more_cross_energy", "off_products", "gap_foretold", "epsilon"}),
+    "10_who_averages_what": (5, {"lost_alike", "more_cross_energy", "off_products", "gap_foretold", "epsilon"}),
     "11_reach_and_noise": (4, {"reach_fed_sb", "left_at_random", "shortened_one", "fedsvd_sgd", "degrees", "epsilon"}),
     "06_claims_on_trial": (2, {"holds", "rows", "runs", "again", "epsilon_all_runs", "best_over-dp-lora-3"}),
 }
