@@ -35,7 +35,13 @@ def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
     above = max((value for place in found for entry in place.methods for value in entry.values), default=1.0)
     names = [f"ε = {epsilon_text(place.epsilon)}" for place in found]
     figure = make_subplots(
-        rows, COLUMNS, subplot_titles=names, shared_yaxes="all", horizontal_spacing=0.05, vertical_spacing=0.16
+        rows,
+        COLUMNS,
+        subplot_titles=names,
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.05,
+        vertical_spacing=0.16,
     )
     named = set[str]()
     for place, (row, column) in zip(found, product(range(1, rows + 1), range(1, COLUMNS + 1)), strict=False):
@@ -54,9 +60,8 @@ def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
             figure.add_annotation(**foot, **at, showarrow=False)
     both = [entry.up + entry.down for place in found for entry in place.methods] or [1.0]
     wide = [math.log10(min(both)) - SIDE, math.log10(max(both)) + SIDE]
-    figure.update_xaxes(
-        type="log", range=wide, matches="x", title="numbers sent and received, a client and a round (log)"
-    )
+    sent = "numbers sent and received, a client and a round (log)"
+    figure.update_xaxes(type="log", range=wide, showticklabels=True, title=sent)
     figure.update_yaxes(range=[floor - FOOT, above + ROOM])
     figure.update_yaxes(title=ACCURACY, tickformat=".0%", col=1)
     figure.update_layout(template=TEMPLATE, title=title, height=240 + 380 * rows, margin={"b": 220})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lalora_kit.base.files import dumps, write_atomically
 from lalora_kit.lessons.lesson import epsilon_text
+from lalora_kit.settings import EPSILON_CEILING
 from lalora_kit.trial.beside import standing
 from lalora_kit.trial.gallery.design import REFERENCE, Trial, gallery_trial
 from lalora_kit.trial.gallery.runs import FILE
@@ -78,13 +79,13 @@ def sentences(found: Sequence[Place], trial: Trial) -> list[str]:
     return [*told(found), *unrun(found, trial), ends(found, trial)]
 
 
-def write(path: Path, trial: Trial, place: Path | None = None) -> list[Place]:
-    """What the runs in `path` say, into `place`, by default `gallery.json` beside them; and the same as values."""
+def write(path: Path, trial: Trial, into: Path | None = None) -> list[Place]:
+    """What the runs in `path` say, into a file, by default `gallery.json` beside them; and the same as values."""
     found = places(path, trial)
     rows = [entry.to_json() for at in found for entry in (*at.methods, *at.baselines)]
     strongest = {epsilon_text(at.epsilon): at.strongest for at in found}
     record = {"strongest": strongest, "told": sentences(found, trial), "rows": rows}
-    write_atomically(place or path.with_name(TABLE), dumps(record))
+    write_atomically(into or path.with_name(TABLE), dumps(record))
     return found
 
 
@@ -94,9 +95,9 @@ def shipped(task: str) -> list[Place]:
 
 
 def nearest(found: Sequence[Place], epsilon: float) -> Place:
-    """The place whose ε is nearest, on a logarithmic axis; no noise is near to no noise alone."""
+    """The place whose ε is nearest, on a logarithmic axis; without noise, the largest ε that was run."""
 
     def distance(place: Place) -> float:
-        return abs(math.log(min(place.epsilon, 1e6) / min(epsilon, 1e6)))
+        return abs(math.log(min(place.epsilon, EPSILON_CEILING) / min(epsilon, EPSILON_CEILING)))
 
     return min(found, key=distance)
