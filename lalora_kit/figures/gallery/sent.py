@@ -64,7 +64,7 @@ def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
     figure.update_xaxes(type="log", range=wide, showticklabels=True, title=sent)
     figure.update_yaxes(range=[floor - FOOT, above + ROOM])
     figure.update_yaxes(title=ACCURACY, tickformat=".0%", col=1)
-    figure.update_layout(template=TEMPLATE, title=title, height=240 + 380 * rows, margin={"b": 220})
+    figure.update_layout(template=TEMPLATE, title=title, height=240 + 380 * rows, margin={"t": 110, "b": 220})
     return figure
 
 
