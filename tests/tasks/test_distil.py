@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from lalora_kit.tasks import load_task, logits
-from lalora_kit.tasks.assets.language import corpus, distil, teacher
+from lalora_kit.tasks.assets.language import corpus, distil, teacher, vectors
 from lalora_kit.tasks.embedded import docstrings
 from lalora_kit.tasks.embedded.minilm_pico import ASSETS, LONGEST, SPECIAL, VOCABULARY, WEIGHTS, WIDTH, tokenizer
 
@@ -57,6 +57,24 @@ def test_a_package_that_is_not_installed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "places", lambda: [tmp_path])
     with pytest.raises(ValueError, match="anyio is not installed, and the public text has its docstrings; install"):
         corpus.corpus()
+
+
+def test_kept_vectors_are_taken_again_and_those_of_other_sentences_are_refused(tmp_path, monkeypatch):
+    asked = []
+
+    def said(length, texts):
+        asked.extend(texts)
+        return {"mean": torch.tensor([[float(length(text))] for text in texts])}
+
+    monkeypatch.setattr(vectors, "PART", 2)
+    monkeypatch.setattr(vectors, "load_teacher", lambda: (len,))
+    monkeypatch.setattr(vectors, "said", said)
+    texts = ["a", "bb", "ccc"]
+    for _ in range(2):
+        assert torch.cat([part["mean"] for part in vectors.parts(texts, tmp_path)]).flatten().tolist() == [1, 2, 3]
+    assert asked == texts, "a second call asks nobody"
+    with pytest.raises(ValueError, match=r"000002\.safetensors holds the vectors of other sentences .* another folder"):
+        list(vectors.parts(["a", "bb", "dd"], tmp_path))
 
 
 def test_a_word_starts_where_the_teacher_has_it_and_a_single_sighting_counts_little():

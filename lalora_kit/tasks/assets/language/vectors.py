@@ -1,25 +1,30 @@
 """What the teacher says of the public text: a vector a sentence, and what its word pieces mean on the average.
 
-    python -m lalora_kit.tasks.assets.language.vectors --out build/vectors --sentences 24000
+    python -m lalora_kit.tasks.assets.language.vectors --out build/vectors --sentences 31744
 
-A part of 1,024 sentences is a file; a second call goes on where the first one ended.
+A part of 1,024 sentences is a file; a second call goes on where the first one ended. A file says of which sentences it
+is: with another version of one package the text is another, and what was kept of it is refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lalora_kit.tasks.assets.language import teacher
 from lalora_kit.tasks.assets.language.corpus import corpus
 
 PART, BATCH, LONGEST = 1024, 32, 48  # sentences a file, sentences at once, word pieces of a sentence
+#: What a file's metadata call the hash of its sentences.
+TEXTS = "sha256 of the sentences"
 
 
 def load_teacher() -> tuple[Any, Any]:
@@ -59,16 +64,27 @@ def said(model: Any, tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
 
 
 def parts(texts: list[str], folder: Path) -> Iterator[dict[str, Tensor]]:
-    """`said` of each `PART` of `texts`, kept in `folder`."""
+    """`said` of each `PART` of `texts`, kept in `folder`.
+
+    Raises:
+        ValueError: naming a file of `folder` that is of other sentences.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     loaded: tuple[Any, Any] | None = None
     for start in range(0, len(texts), PART):
-        path = folder / f"{start:06d}.safetensors"
+        path, part = folder / f"{start:06d}.safetensors", texts[start : start + PART]
+        read = hashlib.sha256("\n".join(part).encode()).hexdigest()
         if not path.is_file():
             loaded = loaded or load_teacher()
-            save_file(said(*loaded, texts[start : start + PART]), path.with_suffix(".part"))
+            save_file(said(*loaded, part), path.with_suffix(".part"), metadata={TEXTS: read})
             path.with_suffix(".part").rename(path)
-        yield load_file(path)
+        with safe_open(path, framework="pt") as kept:
+            if (kept.metadata() or {}).get(TEXTS) != read:
+                raise ValueError(
+                    f"{path} holds the vectors of other sentences than the {len(part)} from number {start} on, and the "
+                    "student must learn each sentence's own; take another folder, or delete this one"
+                )
+            yield {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118, for it is no mapping
 
 
 def main(arguments: list[str] | None = None) -> None:
