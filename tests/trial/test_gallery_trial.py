@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +252,20 @@ def test_the_figure_has_a_marker_a_method_and_a_line_a_baseline(faked, tmp_path)
     assert dot.x == (120.0,) and dot.y == (pytest.approx(0.51, abs=0.01),)
 
 
+def test_no_name_lies_on_another_in_the_picture_of_the_shipped_trial():
+    """In pixels of a lesson's column, where a picture is 370 wide and 280 high, and a letter 6.5 by 12."""
+    figure = sent_figure(shipped("mnist"), "shipped")
+    (left, right), (low, high) = figure.layout.xaxis.range, figure.layout.yaxis.range
+    named = [trace for trace in figure.data if "text" in (trace.mode or "")]
+    boxes = [
+        (t.xaxis, 370 * math.log10(t.x[0]) / (right - left), 280 * t.y[0] / (high - low), 6.5 * len(t.name))
+        for t in named
+    ]
+    assert {"fed-sb", "fedsa"} <= {trace.name for trace in named}
+    for (axis, x, y, wide), (other, u, v, broad) in combinations(boxes, 2):
+        assert axis != other or abs(x - u) > (wide + broad) / 2 or abs(y - v) > 12
+
+
 class Here:
     """Stands in for a pool of processes: each run is made at once, in this one."""
 
@@ -315,3 +330,44 @@ def test_results_and_the_shipped_json_tell_what_the_shipped_runs_say(tmp_path):
     assert [line for line in sentences(shipped("mnist"), trial) if f"- {line}" not in text] == []
     assert (tmp_path / "again.json").read_text("utf-8") == (FILE / "mnist.json").read_text("utf-8")
     assert sum(len(place.methods) for place in found) == 4 * 23, "at each ε every method was run"
+
+
+def test_what_results_counts_by_hand_of_the_trial_is_what_the_shipped_runs_give():
+    told = " ".join(RESULTS.read_text("utf-8").split())
+    found, trial = shipped("mnist"), gallery_trial("mnist")
+    mean = {(e.name, p.epsilon): 100 * e.accuracy for p in found for e in (*p.methods, *p.baselines)}
+    lead = {(name, at): value - mean["la-lora", at] for (name, at), value in mean.items()}
+    noisy = [epsilon for epsilon in trial.epsilons if math.isfinite(epsilon)]
+    assert noisy == [3, 1, 8] and not any(math.isnan(value) for value in mean.values())
+
+    behind = " and ".join(", ".join(f"{-lead['fedsa', at]:.1f}" for at in noisy).rsplit(", ", 1))
+    assert f"`fedsa` is behind, by {behind} points" in told
+    assert f"is {lead['dense-mean', math.inf]:.1f} points ahead of LA-LoRA" in told
+    assert f"which trains the fewest numbers, is {-lead['fed-sb', math.inf]:.1f} behind" in told
+    lost = {name: mean[name, math.inf] - mean[name, 8] for name in ("dense-mean", "la-lora")}
+    assert f"`dense-mean` loses {lost['dense-mean']:.1f} points and LA-LoRA {lost['la-lora']:.1f}" in told
+    assert f"then `dense-mean` is {lead['dense-mean', 8]:.1f} points above it" in told
+
+    over = [(e, e.over["la-lora"]) for p in found if p.epsilon in noisy for e in p.methods if e.name != "la-lora"]
+    reach = max(max(abs(o.low), abs(o.high)) for _, o in over if o.low <= 0 <= o.high)
+    assert f"the intervals of what is level reach up to {reach:.1f} points from zero" in told
+    for rival in ("dp-lora", "ffa-lora", "rolora"):
+        assert all(lead[rival, at] > 0 for at in trial.epsilons)
+    gains = [lead["la-lora-nofilter", at] for at in trial.epsilons]
+    assert f"Without its filter it is {min(gains):.1f} to {max(gains):.1f} points higher" in told
+    short = [-lead["fed-sb", at] for at in trial.epsilons]
+    assert f"It ends {min(short):.1f} to {max(short):.1f} points lower" in told
+    four = ("dp-lora", "fedex", "flora", "flexlora")
+    apart = max(max(mean[n, at] for n in four) - min(mean[n, at] for n in four) for at in trial.epsilons)
+    assert apart < 0.7 and "all four lie within 0.7 points of each other" in told
+    twins = ", ".join(f"{abs(mean['fedsvd', at] - mean['ffa-lora-qr', at]):.1f}" for at in noisy)
+    assert f"they are {' and '.join(twins.rsplit(', ', 1))} points apart (ε = 3, 1, 8)" in told
+    [free] = [place for place in found if math.isinf(place.epsilon)]
+    values = {entry.name: entry.values for entry in free.methods}
+    assert values["fedsvd"] == values["ffa-lora-qr"], "one method under SGD, and no noise to tell them apart"
+    for place in found:
+        assert min(e.accuracy for e in place.methods) > max(e.accuracy for e in place.baselines)
+    kept = [line["seconds"] for line in read_lines(FILE / "mnist.jsonl") if "method" in line]
+    needed = count(trial, VIEWS)
+    assert f"The {len(kept):,} runs took {sum(kept) / 3600:.1f} hours" in told
+    assert f"{len(kept) - needed} of them were taken over and are needed for no row" in told

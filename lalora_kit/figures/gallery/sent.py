@@ -22,7 +22,8 @@ SYMBOLS = ("diamond-open", "circle-open", "square-open", "x-thin-open")
 COLUMNS = 2
 FAR, FOOT, ROOM = 0.1, 0.03, 0.01  # a baseline so far below all else is written, not drawn; free at either end
 SIDE = 0.25  # free at either end of a logarithmic axis, for names
-BESIDE, NEAR = 1.6, 0.015  # a method has its name beside it if no other is so near: a factor in numbers, and accuracy
+#: A method has its name beside it if no other is so near: a factor in numbers, about as wide as a name, and accuracy.
+BESIDE, NEAR = 3.2, 0.015
 
 
 def sent_figure(found: Sequence[Place], title: str) -> go.Figure:
