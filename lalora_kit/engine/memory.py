@@ -23,6 +23,7 @@ SHARE = 0.5  # of the free memory that a chunk may take
 EVALUATED = 512  # samples that are evaluated at once where nothing bounds them
 #: What a step needs at its peak over what it keeps for its backward pass; measured by `tests.benchmarks.scale`.
 PEAK = 2.0
+MANY = 16
 
 
 def free_bytes(device: torch.device) -> int:
@@ -66,13 +67,15 @@ def bytes_per_sample(task: Task, adapter: Adapter) -> float:
     return PEAK * _KEPT[task] + each * sum(numbers) + 8 * max(numbers)
 
 
-def copies_cost(adapter: Adapter) -> bool:
+def copies_cost(adapter: Adapter, drawn: float = 0) -> bool:
     """Whether a copy of one client's `adapter` for each sample costs more than a product for each client.
 
-    Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the two take about the same time (`tests.benchmarks.speed`).
+    Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the two take about the same time (`tests.benchmarks.speed`), but on a
+    CPU: there a product for each client is ahead if it has `MANY` samples or more. `drawn` is how many a client draws
+    there in a step, on average; 0 where nobody waits for a CPU.
     """
     rank = max((len(A) for A in adapter.of("A").values()), default=0)
-    return rank > 16 or sum(value.numel() for value in adapter.own().values()) > 2**18
+    return drawn >= MANY or rank > 16 or sum(value.numel() for value in adapter.own().values()) > 2**18
 
 
 def kept_bytes(task: Task, adapter: Adapter) -> int:

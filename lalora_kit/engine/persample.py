@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lalora_kit.base.allocator import keep_freed_memory
-from lalora_kit.base.rows import Watched, adapted
+from lalora_kit.base.layers import adapted, mergeable, through
+from lalora_kit.base.rows import Watched
 from lalora_kit.engine.adapters import OWN, Adapter, Key
 from lalora_kit.tasks import Inputs, Split, Task, logits
 from lalora_kit.tasks.adaptable import check_backbone, linear_names
@@ -41,19 +42,18 @@ class LoraLinear(nn.Module):
         self.B: Tensor | Watched | None = None
         self.W: Tensor | None = None
 
-    def base(self, x: Tensor) -> Tensor:
-        """(W0 + W)·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
-        return self.frozen(x) if self.W is None else F.linear(x, self.frozen.weight + self.W, self.frozen.bias)
-
     def forward(self, x: Tensor) -> Tensor:
         """(W0 + W)·x + s·B·A·x, `(S·windows, ..., n)` -> `(S·windows, ..., m)`."""
         A, B = self.A, self.B
         if isinstance(A, Watched) and isinstance(B, Watched):
-            return adapted(x, self.frozen, A, B, self.scale, None if self.W is None else self.base(x))
-        y = self.base(x)
+            return adapted(x, self.frozen, A, B, self.scale, self.W)
         if A is None or B is None:
-            return y
+            return through(x, self.frozen, self.W)
         assert isinstance(A, Tensor) and isinstance(B, Tensor)
+        if A.ndim == 2 and not torch.is_grad_enabled() and mergeable(x, self.frozen, A):
+            BA = self.scale * (B @ A)
+            return through(x, self.frozen, BA if self.W is None else self.W + BA)
+        y = through(x, self.frozen, self.W)
         if A.ndim == 2:
             return torch.addmm(y.flatten(0, -2), F.linear(x.flatten(0, -2), A), B.mT, alpha=self.scale).view_as(y)
         folded = x.reshape(len(A), -1, x.shape[-1])  # (S·windows, tokens, n) -> (S, windows·tokens, n)

@@ -54,7 +54,8 @@ def private_step(engine: Engine, local: Adapter, factors: str, batch: Split, own
     active = local.keys(factors)
     clients = next(iter(local.tensors.values())).shape[0]
     given = (local, active, batch.inputs, batch.labels, owner)
-    if copies_cost(Adapter({key: value[0] for key, value in local.tensors.items()}, 1.0)):
+    one = Adapter({key: value[0] for key, value in local.tensors.items()}, 1.0)
+    if copies_cost(one, len(batch) / clients):
         sums = sum(part for part, _ in clipped_by_client(engine, *given, 1.0))
     else:
         sums = sum(clipped_sum(gradients, part, clients, 1.0)[0] for part, gradients in engine.gradients(*given))

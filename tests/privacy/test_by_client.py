@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lalora_kit import local
+from lalora_kit.base import layers
+from lalora_kit.base.layers import Adapted, Merged, mergeable
 from lalora_kit.base.rows import Gradient, Layout
 from lalora_kit.engine import memory
 from lalora_kit.engine.adapters import Adapter
@@ -41,9 +43,10 @@ class Together(Layout):
         self.sizes = None
 
 
-@pytest.fixture(params=[Layout, Together], ids=["in turn", "together"])
+@pytest.fixture(params=["in turn", "merged", "together"])
 def layout(request, monkeypatch):
-    monkeypatch.setattr(byclient, "Layout", request.param)
+    monkeypatch.setattr(byclient, "Layout", Together if request.param == "together" else Layout)
+    monkeypatch.setattr(layers, "ROWS", 0 if request.param == "merged" else math.inf)
     return request.param
 
 
@@ -99,9 +102,12 @@ def test_sums_and_norms_equal_a_loop_over_single_samples(architecture, kind, lay
     mix=st.lists(st.tuples(st.integers(0, CLIENTS - 1), st.integers(0, SAMPLES - 1)), max_size=9),
     chunk=st.sampled_from([None, 1, 2, 5]),
     kind=st.sampled_from(sorted(FACTORS)),
+    rows=st.sampled_from([0, math.inf]),
 )
-def test_any_ragged_mix_of_clients_in_any_order_and_chunk(architecture, mix, chunk, kind):
-    check_against_the_loop(architecture, kind, mix, chunk)
+def test_any_ragged_mix_of_clients_in_any_order_and_chunk(architecture, mix, chunk, kind, rows):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layers, "ROWS", rows)
+        check_against_the_loop(architecture, kind, mix, chunk)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -180,6 +186,33 @@ def test_a_frozen_layer_with_hooks_is_undone_by_torch(layout):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize(("samples", "merges"), [(10, False), (30, True)])
+def test_a_layer_is_merged_from_twice_as_many_rows_a_client_as_it_is_wide(samples, merges, monkeypatch):
+    """Layers of 6 and 5, three clients: 30 rows, so with fewer samples the narrow way is taken."""
+    made = linear_task(samples=samples)
+    stack = stacked([random_adapter(made, 2, SCALE, seed) for seed in range(CLIENTS)])
+    ways = []
+    for way in (Merged, Adapted):
+        monkeypatch.setattr(way, "apply", lambda *given, way=way, apply=way.apply: ways.append(way) or apply(*given))
+    owner = torch.arange(samples) % CLIENTS
+    by_client(Engine(made, SCALE), stack, "both", made.train.select(torch.arange(samples)), owner, 0.3)
+    assert ways and set(ways) == {Merged if merges else Adapted}
+
+
+def test_only_a_layer_as_torch_wrote_it_is_merged_and_only_in_full_precision():
+    class Own(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).sin()
+
+    x, A, hooked = torch.randn(3, 4), torch.randn(2, 4), nn.Linear(4, 5)
+    hooked.register_forward_hook(lambda layer, given, y: y)
+    assert mergeable(x, nn.Linear(4, 5), A)
+    assert not any(mergeable(x, frozen, A) for frozen in (Own(4, 5), hooked))
+    assert not any(mergeable(y, nn.Linear(4, 5), B) for y, B in [(x.double(), A), (x, A.double())])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not mergeable(x, nn.Linear(4, 5), A), "W0 in bf16 has three digits, and a small B·A none in it"
+
+
 # ---- sensitivity ----------------------------------------------------------------------------------------------
 
 
@@ -251,9 +284,10 @@ def test_a_bad_sample_leaves_the_others_as_they_were(architecture, bad, layout):
 def test_a_run_is_the_same_either_way_but_for_rounding(architecture, monkeypatch):
     made = task_of(architecture)
     run = replace(FAST, learning_rate=0.05, head_learning_rate=0.05)
+    monkeypatch.setattr(local, "copies_cost", lambda adapter, drawn=0: False)
     copies = list(federated_rounds(made, METHODS["dp-lora"], run))
     calls = []
-    monkeypatch.setattr(local, "copies_cost", lambda adapter: True)
+    monkeypatch.setattr(local, "copies_cost", lambda adapter, drawn=0: True)
     monkeypatch.setattr(local, "clipped_sum", lambda *given: pytest.fail("a copy was made for each sample"))
     monkeypatch.setattr(byclient, "clipped", lambda *given: calls.append(1) or clipped(*given))
     without = list(federated_rounds(made, METHODS["dp-lora"], run))
@@ -266,6 +300,7 @@ def test_the_rule_goes_by_rank_and_size_and_memory_knows_it(monkeypatch):
     low, high = (random_adapter(made, rank, 1.0, seed=0) for rank in (16, 17))
     wide = linear_task(inputs=9000, width=9000, samples=2)
     assert [copies_cost(low), copies_cost(high), copies_cost(random_adapter(wide, 16, 1.0, 0))] == [False, True, True]
+    assert [copies_cost(low, drawn) for drawn in (0, 15.9, 16, 400)] == [False, False, True, True]
     with_copies = bytes_per_sample(made, low)
-    monkeypatch.setattr(memory, "copies_cost", lambda adapter: True)
+    monkeypatch.setattr(memory, "copies_cost", lambda adapter, drawn=0: True)
     assert with_copies - bytes_per_sample(made, low) == 4 * sum(value.numel() for value in low.tensors.values())
