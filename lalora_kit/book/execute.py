@@ -137,6 +137,7 @@ def _execute(
                 execution_timeout=timeout,
                 iopub_timeout=timeout,
                 kernel_manager_class=manager_class,
+                shutdown_kernel="immediate",  # its own way out takes seconds and keeps nothing
                 on_cell_execute=count,
             )
         except Exception as failure:  # whatever breaks in one notebook must not stop the others

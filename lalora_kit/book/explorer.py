@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from lalora_kit.base.files import make_folder
-from lalora_kit.book.pages import fill, get_plotlyjs
+from lalora_kit.book.templates import fill, get_plotlyjs
 from lalora_kit.figures.ablation import AXIS_NAMES, RIVAL_LOOKS, place, rival_look, series_look
 from lalora_kit.lessons.lesson import epsilon_text
 from lalora_kit.methods import METHODS

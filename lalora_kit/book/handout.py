@@ -11,8 +11,9 @@ from typing import Any
 from lalora_kit.base.files import make_folder
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun
 from lalora_kit.book.notebooks import made_with, notebooks_dir
-from lalora_kit.book.pages import WORDS, fill, glossary, page, readable_size, title_and_line
+from lalora_kit.book.pages import WORDS, glossary, page, title_and_line
 from lalora_kit.book.sweep import Job, run
+from lalora_kit.book.templates import fill, readable_size
 
 INDEX = "index.html"
 _LINK = re.compile(r'href="([\w.-]+)\.html(?:#[^"]*)?"')

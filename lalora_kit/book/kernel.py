@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -36,9 +37,11 @@ class Watch:
 def watched_kernel() -> Iterator[tuple[Watch, type[AsyncKernelManager]]]:
     """Yield a watch and the kernel manager class to start; at the end no process of it is alive.
 
-    Meant for one kernel. Its processes are killed on every way out, Ctrl-C included.
+    Meant for one kernel. Its processes are killed on every way out, Ctrl-C included, and what they left in the folder
+    for temporary files, which is their own, goes with them.
     """
     watch, done = Watch(), threading.Event()
+    scratch = TemporaryDirectory(ignore_cleanup_errors=True)
 
     class ThisInterpreter(AsyncKernelManager):
         """Starts the Python that runs this line, whatever kernels are installed."""
@@ -56,7 +59,7 @@ def watched_kernel() -> Iterator[tuple[Watch, type[AsyncKernelManager]]]:
         @property
         def kernel_spec(self) -> KernelSpec:
             # Figures stay small JSON that the page draws; plotly's other renderers add 5 MB a notebook.
-            return KernelSpec(**get_kernel_dict(), env={"PLOTLY_RENDERER": "plotly_mimetype"})
+            return KernelSpec(**get_kernel_dict(), env={"PLOTLY_RENDERER": "plotly_mimetype", "TMPDIR": scratch.name})
 
     watcher = threading.Thread(target=_watch_until, args=(watch, done), daemon=True)
     watcher.start()
@@ -71,6 +74,7 @@ def watched_kernel() -> Iterator[tuple[Watch, type[AsyncKernelManager]]]:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue  # the usual case: the client has shut the kernel down
+        scratch.cleanup()
 
 
 def _watch_until(watch: Watch, done: threading.Event) -> None:

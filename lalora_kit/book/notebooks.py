@@ -18,9 +18,10 @@ from pathlib import Path
 
 from lalora_kit.base.files import make_folder, write_atomically
 from lalora_kit.book.execute import NotebookRun, run_notebook
-from lalora_kit.book.pages import WORDS, glossary, page, readable_size, write_index
+from lalora_kit.book.pages import WORDS, glossary, page, write_index
 from lalora_kit.book.parameters import check_parameters, read_notebook
 from lalora_kit.book.progress import FILE, Part, Progress
+from lalora_kit.book.templates import readable_size
 
 __all__ = [
     "NotebookRun",

@@ -18,19 +18,15 @@ import latex2mathml.converter
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from plotly.offline import get_plotlyjs
-from pygments.formatters import HtmlFormatter
 
 from lalora_kit.book.execute import ANSWER_MIME, QUESTION_MIME, RESULT_MIME, NotebookRun
+from lalora_kit.book.templates import POLICY, TEMPLATES, css, fill, get_plotlyjs, readable_size
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 CODE = ("folded", "open", "hidden")
 WORDS = "GLOSSARY"  # the document that lessons link words to; a page of its own beside theirs
-TEMPLATES = Path(__file__).parent / "templates"
 
 _SCRIPT_TAG = '<script src="plotly.min.js"></script>'
-# Scripts and styles of the page itself and of the file beside it; nothing from any host.
-POLICY = "default-src 'self' file: data: blob: 'unsafe-inline' 'unsafe-eval'"
 
 
 def page_name(found: re.Match[str]) -> str:
@@ -140,33 +136,14 @@ def glossary(notebooks: Path, out_dir: Path) -> None:
     (out_dir / f"{WORDS}.html").write_text(fill("words.html.j2", body=body), encoding="utf-8")
 
 
-def fill(template: str, **values: object) -> str:
-    """One of the templates, with the pages' own style and the policy that keeps the network out."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
-    return environment.get_template(template).render(css=css(), policy=POLICY, **values)
-
-
 def title_and_line(run: NotebookRun) -> tuple[str, str]:
     """A notebook's title, and the HTML of its first paragraph."""
     return title_of(_read(run), run.name)
 
 
-def readable_size(count: int) -> str:
-    """Bytes for people, in decimal units: `1.21 GB`, `840 MB`, `36 kB`."""
-    for unit, size, digits in (("GB", 1e9, 2), ("MB", 1e6, 0)):
-        if count >= size:
-            return f"{count / size:.{digits}f} {unit}"
-    return f"{count / 1e3:.0f} kB"
-
-
 def _read(run: NotebookRun) -> nbformat.NotebookNode:
     """The executed notebook; an empty one if the run failed before it wrote any."""
     return nbformat.read(run.path, as_version=4) if run.path.exists() else nbformat.v4.new_notebook()
-
-
-def css() -> str:
-    """The style of all pages."""
-    return (TEMPLATES / "page.css").read_text(encoding="utf-8") + HtmlFormatter().get_style_defs(".highlight")
 
 
 def markdown_html(source: str, attachments: dict[str, dict[str, str]] | None = None) -> str:

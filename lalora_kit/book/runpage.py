@@ -13,7 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lalora_kit.base.files import read_lines, write_atomically
-from lalora_kit.book.pages import fill, get_plotlyjs
+from lalora_kit.book.templates import fill, get_plotlyjs
 from lalora_kit.figures.run import accuracy_by_round, epsilon_by_round, noise_by_round
 from lalora_kit.runs.results import Results
 from lalora_kit.runs.results import shown as number

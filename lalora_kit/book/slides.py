@@ -20,7 +20,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lalora_kit.base.files import make_folder
 from lalora_kit.book.execute import ANSWER_MIME, QUESTION_MIME, RESULT_MIME
-from lalora_kit.book.pages import PLOTLY_MIME, POLICY, TEMPLATES, css, fill, get_plotlyjs, markdown_of, title_of
+from lalora_kit.book.pages import PLOTLY_MIME, markdown_of, title_of
+from lalora_kit.book.templates import POLICY, TEMPLATES, css, fill, get_plotlyjs
 
 DECK = TEMPLATES / "slides"
 INDEX = "index.html"

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from lalora_kit.book.execute import CELL_TIMEOUT, NotebookRun, run_notebook
 from lalora_kit.book.notebooks import code_cells, notebooks_dir
-from lalora_kit.book.pages import readable_size
 from lalora_kit.book.parameters import check_parameters, parameters_of
 from lalora_kit.book.progress import Part, Progress
+from lalora_kit.book.templates import readable_size
 from lalora_kit.settings import Settings
 
 NOTEBOOK = "notebook"

@@ -191,6 +191,15 @@ def test_a_cell_that_never_ends_is_stopped(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_temporary_files_of_a_notebook_go_with_its_kernel(tmp_path):
+    """Kept open to the end, as lessons keep them: the kernel is not asked to tidy up, it is ended."""
+    made = "import pathlib, tempfile\nscratch = tempfile.TemporaryDirectory()"
+    told = "pathlib.Path('made').write_text(scratch.name)"
+    run = book.run_notebook(write(tmp_path, "keeps.ipynb", made, told), tmp_path / "out.ipynb")
+    made_at = Path((tmp_path / "made").read_text())
+    assert run.ok and not made_at.exists() and not made_at.parent.exists()
+
+
 def test_an_interrupted_run_leaves_no_kernel(tmp_path):
     path = write(tmp_path, "n.ipynb", HANG)
     code = "import sys; from pathlib import Path; from lalora_kit.book.execute import run_notebook; "
