@@ -59,20 +59,26 @@ def hessian_product(parts: Sequence[Loss], point: Sequence[Tensor]) -> Product:
     """v `(d,)` -> H·v `(d,)` in float64 on the CPU, for the sum of the parts at a point.
 
     The point's tensors are flattened in order. Fused attention has no second derivative, so inside attention is
-    computed by its plain formula.
+    computed by its plain formula. Of one part alone the gradient is taken once and kept for all products; of several,
+    which are several because they do not fit, it is taken anew each time.
     """
     leaves = [value.detach().clone().requires_grad_() for value in point]
+
+    def slope(part: Loss) -> tuple[Tensor, ...]:
+        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+            return torch.autograd.grad(part(leaves), leaves, create_graph=True)
+
+    only = slope(parts[0]) if len(parts) == 1 else None
 
     def product(vector: Tensor) -> Tensor:
         pieces = vector.split([leaf.numel() for leaf in leaves])
         along = [piece.reshape(leaf.shape).to(leaf) for piece, leaf in zip(pieces, leaves, strict=True)]
         total = torch.zeros_like(vector)
-        with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-            for part in parts:
-                slope = torch.autograd.grad(part(leaves), leaves, create_graph=True)
-                inner = sum((g * v).sum() for g, v in zip(slope, along, strict=True))
-                curve = torch.autograd.grad(inner, leaves, materialize_grads=True)  # type: ignore[arg-type]
-                total += torch.cat([c.flatten().double().cpu() for c in curve])
+        for part in parts:
+            found = zip(slope(part) if only is None else only, along, strict=True)
+            bent, by = zip(*((g, v) for g, v in found if g.requires_grad), strict=True)  # the others are constant
+            curve = torch.autograd.grad(bent, leaves, by, retain_graph=only is not None, materialize_grads=True)  # type: ignore[arg-type]
+            total += torch.cat([c.flatten().double().cpu() for c in curve])
         return total
 
     return product

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -84,11 +85,11 @@ def part_of_loss(engine: Engine, point: Adapter, keys: Sequence[Key], data: Spli
 
     def loss(leaves: Sequence[Tensor]) -> Tensor:
         moved = dict(zip(keys, leaves, strict=True))
-        tensors: dict[Key, Tensor] = {**point.tensors, **{key: x for key, x in moved.items() if key[0] != "W"}}
+        tensors: dict[Key, Any] = {**point.tensors, **{key: x for key, x in moved.items() if key[0] != "W"}}
         for (kind, name), value in moved.items():
-            if kind == "W":  # with A the identity, the low-rank path s·B·A carries any ΔW, as B = ΔW/s
-                tensors["A", name] = torch.eye(value.shape[1], dtype=value.dtype, device=value.device)
-                tensors["B", name] = value / point.scale
+            if kind == "W":  # it stands for the factors, beside what a method has merged
+                tensors["W", name] = value + point.tensors.get(("W", name), 0)
+                tensors["A", name] = tensors["B", name] = None
         scores = engine.scores(tensors, chunk.inputs).to(leaves[0].dtype)
         return F.cross_entropy(scores, chunk.labels, reduction="sum") / len(data)
 
