@@ -9,6 +9,7 @@ Exact for one client of one class without noise, and rough elsewhere: the lesson
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lalora_kit.engine.adapters import Adapter
+from lalora_kit.engine.adapters import Adapter, Key, stack, unstack
 from lalora_kit.engine.persample import Engine
 from lalora_kit.lessons.gradients import noised_gradient
 from lalora_kit.lessons.lesson import schedule_cost
-from lalora_kit.privacy import Streams
+from lalora_kit.local import split_by_key
+from lalora_kit.privacy import Streams, clipped_sum
+from lalora_kit.privacy.budgets import clip_of
 from lalora_kit.settings import Settings
 from lalora_kit.tasks import Split, Task
 from lalora_kit.tasks.partition import partition
@@ -96,35 +99,46 @@ def scores_of(task: Task, settings: Settings, start: Adapter, split: Split, nois
     streams = Streams.from_seed(settings.seed)
     now = engine.predict(start, split.inputs).double()
 
-    def moved(point: Adapter, rows: Tensor, std: float, draw: int) -> Adapter:
+    def moved(point: Adapter, gradient: Mapping[Key, Tensor]) -> Adapter:
+        rates = {"head": settings.head_learning_rate}
+        steps = {key: rates.get(key[0], settings.learning_rate) * g.float() for key, g in gradient.items()}
+        return point.with_tensors({key: point.tensors[key] - step for key, step in steps.items()})
+
+    def noised(rows: Tensor, std: float, draw: int) -> Adapter:
         gradient = noised_gradient(
-            engine, point, split.select(rows), clip_norm=settings.clip_norm, noise_std=std,
+            engine, start, split.select(rows), clip_norm=settings.clip_norm, noise_std=std,
             generator=streams.generator("noise of a forecast", round=draw), clip_head_share=settings.clip_head_share,
         )  # fmt: skip
-        rates = {"head": settings.head_learning_rate}
-        return point.with_tensors(
-            {
-                key: point.tensors[key] - rates.get(key[0], settings.learning_rate) * g.float()
-                for key, g in gradient.items()
-            }
-        )
+        return moved(start, gradient)
 
     def change(point: Adapter) -> Tensor:
         return engine.predict(point, split.inputs).double() - now
 
-    by_class = []
-    for label in range(len(task.classes)):
-        [rows] = (split.labels == label).nonzero(as_tuple=True)
-        if not len(rows):
-            raise ValueError(f"the split holds no sample of class {label}, and a client may; take more samples")
-        point = start
-        for _ in range(settings.local_steps):
-            point = moved(point, rows, 0.0, 0)
-        by_class.append(change(point))
+    many = stack(start.map(lambda value: value.to(engine.device)), len(task.classes))  # a client for each class
+    for _ in range(settings.local_steps):
+        many = moved(many, mean_by_class(engine, many, split, settings))
+    by_class = [change(point) for point in unstack(many, len(task.classes))]
     one = torch.arange(1)  # a step of one sample: what it does without noise is taken away
-    quiet = change(moved(start, one, 0.0, 0))
-    by_noise = [(change(moved(start, one, noise_std, draw)) - quiet) / noise_std for draw in range(1, DRAWS + 1)]
+    quiet = change(noised(one, 0.0, 0))
+    by_noise = [(change(noised(one, noise_std, draw)) - quiet) / noise_std for draw in range(1, DRAWS + 1)]
     return Scores(now, torch.stack(by_class), torch.stack(by_noise), split.labels)
+
+
+def mean_by_class(engine: Engine, many: Adapter, split: Split, settings: Settings) -> dict[Key, Tensor]:
+    """The mean of each class's clipped gradients `(classes, ...)`, taken at the class's own row of `many`.
+
+    Raises:
+        ValueError: if the split lacks a class.
+    """
+    active, classes = many.keys("AB"), len(next(iter(many.tensors.values())))
+    counts = split.labels.bincount(minlength=classes)
+    if not counts.all():
+        missing = int(counts.argmin())
+        raise ValueError(f"the split holds no sample of class {missing}, and a client may; take more samples")
+    clip = clip_of(settings.clip_norm, settings.clip_head_share, active)
+    chunks = engine.gradients(many, active, split.inputs, split.labels, split.labels)
+    sums = sum(clipped_sum(gradients, part, classes, clip)[0] for part, gradients in chunks)
+    return split_by_key(sums / counts[:, None].to(engine.device), active, many)
 
 
 def forecast(
