@@ -23,7 +23,7 @@ SHARE = 0.5  # of the free memory that a chunk may take
 EVALUATED = 512  # samples that are evaluated at once where nothing bounds them
 #: What a step needs at its peak over what it keeps for its backward pass; measured by `tests.benchmarks.scale`.
 PEAK = 2.0
-MANY = 16
+MANY = 16  # samples that a client draws, from which on a CPU is faster without copies
 
 
 def free_bytes(device: torch.device) -> int:
