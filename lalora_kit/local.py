@@ -71,8 +71,7 @@ def private_step(
     norms = [torch.empty(0, dtype=torch.float64, device=engine.device)]
     one = local.map(lambda value: value[0])
     plain = chart is None and engine.reads is dict and not len(there.units)  # persons are added up sample by sample
-    drawn_here = sum(map(plan.divisor, clients)) / len(clients) if engine.device.type == "cpu" else 0
-    if plain and copies_cost(one, drawn_here):
+    if plain and copies_cost(one, sum(map(plan.divisor, clients)) / len(clients), engine.device.type):
         parts = clipped_by_client(engine, *given, clip, *data.widths)
     else:
         chunks = engine.gradients(*given, *data.widths)

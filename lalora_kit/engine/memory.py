@@ -67,15 +67,15 @@ def bytes_per_sample(task: Task, adapter: Adapter) -> float:
     return PEAK * _KEPT[task] + each * sum(numbers) + 8 * max(numbers)
 
 
-def copies_cost(adapter: Adapter, drawn: float = 0) -> bool:
+def copies_cost(adapter: Adapter, drawn: float = 0, device: str = "cpu") -> bool:
     """Whether a copy of one client's `adapter` for each sample costs more than a product for each client.
 
-    Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the two take about the same time (`tests.benchmarks.speed`), but on a
-    CPU: there a product for each client is ahead if it has `MANY` samples or more. `drawn` is how many a client draws
-    there in a step, on average; 0 where nobody waits for a CPU.
+    `drawn` is how many samples a client draws in a step, on average. Up to rank 16 and 2¹⁸ numbers (1 MB a sample) the
+    two take about the same time, but on a CPU a product is ahead from `MANY` samples on (`tests.benchmarks.speed`).
     """
     rank = max((len(A) for A in adapter.of("A").values()), default=0)
-    return drawn >= MANY or rank > 16 or sum(value.numel() for value in adapter.own().values()) > 2**18
+    many = device == "cpu" and drawn >= MANY
+    return many or rank > 16 or sum(value.numel() for value in adapter.own().values()) > 2**18
 
 
 def kept_bytes(task: Task, adapter: Adapter) -> int:

@@ -6,6 +6,7 @@
   on the same samples and as many parameters, as `peft` and `torch.optim.SGD` take it; median of interleaved pairs;
 - private over plain: the same over the kit's own path with one set of factors for all, which is faster than PEFT's
   (one fused product), so that this is what privacy alone costs;
+- by client over copies: where samples go through a matrix for each client, over a copy of the factors for each sample;
 - together: all clients in one pass over one client after another;
 - memory: peak resident memory of a private step over that of a plain one, each in a process of its own.
 """
@@ -55,7 +56,7 @@ def private_step(engine: Engine, local: Adapter, factors: str, batch: Split, own
     clients = next(iter(local.tensors.values())).shape[0]
     given = (local, active, batch.inputs, batch.labels, owner)
     one = Adapter({key: value[0] for key, value in local.tensors.items()}, 1.0)
-    if copies_cost(one, len(batch) / clients):
+    if copies_cost(one, len(batch) / clients, engine.device.type):
         sums = sum(part for part, _ in clipped_by_client(engine, *given, 1.0))
     else:
         sums = sum(clipped_sum(gradients, part, clients, 1.0)[0] for part, gradients in engine.gradients(*given))
@@ -144,6 +145,23 @@ def private_over(other: str, task: Task, rank: int, factors: str, samples: int) 
     return ratio(lambda: private_step(engine, local, factors, batch, owner), ordinary[other])
 
 
+def by_client_over_copies(task: Task, clients: int, each: int) -> tuple[float, float, float]:
+    """Gradients of B and head, clipped and summed, without and with a copy of the factors for each sample."""
+    engine, local = prepared(4, task, clients)
+    batch = task.train.select(torch.arange(clients * each))
+    given = (local, local.keys("B"), batch.inputs, batch.labels, torch.arange(clients).repeat_interleave(each))
+
+    def by_client() -> None:
+        for _ in clipped_by_client(engine, *given, 1.0):
+            pass
+
+    def copies() -> None:
+        for part, gradients in engine.gradients(*given):
+            clipped_sum(gradients, part, clients, 1.0)
+
+    return ratio(by_client, copies)
+
+
 def together(task: Task, rank: int, clients: int, each: int) -> tuple[float, float, float]:
     """All clients in one pass, over one client after another."""
     engine, local = prepared(rank, task, clients)
@@ -211,6 +229,16 @@ def main() -> None:
     for other, rank, factors in itertools.product(("PEFT's", "plain"), (1, 4, 8, 32, 64), ("B", "AB")):
         values = private_over(other, task, rank, factors, options.samples)
         print(f"{f'private / {other} step, rank {rank}, trains {factors}, {options.samples} samples':<58}", end="")
+        print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
+    for name, clients, each in (
+        ("mnist", 4, 100),
+        ("mnist", 16, 25),
+        ("mnist", 64, 6),
+        ("digits", 8, 18),
+        ("digits", 64, 2),
+    ):
+        values = by_client_over_copies(load_task(name), clients, each)
+        print(f"{f'by client / copies, {name}, {clients} clients of {each} samples':<58}", end="")
         print("{:>7.2f}{:>9.4f}{:>9.4f}".format(*values))
     for clients in (2, 8, 32, 64):
         values = together(task, 4, clients, 16)

@@ -128,7 +128,7 @@ def test_groups_are_the_factors_that_train_and_the_head():
 
 @pytest.fixture(params=["copies", "by client"])
 def path(request, monkeypatch):
-    monkeypatch.setattr(local, "copies_cost", lambda adapter, drawn=0: request.param == "by client")
+    monkeypatch.setattr(local, "copies_cost", lambda *given: request.param == "by client")
 
 
 def shared_out(monkeypatch, share: float = 0.3) -> None:

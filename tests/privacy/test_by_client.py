@@ -284,10 +284,10 @@ def test_a_bad_sample_leaves_the_others_as_they_were(architecture, bad, layout):
 def test_a_run_is_the_same_either_way_but_for_rounding(architecture, monkeypatch):
     made = task_of(architecture)
     run = replace(FAST, learning_rate=0.05, head_learning_rate=0.05)
-    monkeypatch.setattr(local, "copies_cost", lambda adapter, drawn=0: False)
+    monkeypatch.setattr(local, "copies_cost", lambda *given: False)
     copies = list(federated_rounds(made, METHODS["dp-lora"], run))
     calls = []
-    monkeypatch.setattr(local, "copies_cost", lambda adapter, drawn=0: True)
+    monkeypatch.setattr(local, "copies_cost", lambda *given: True)
     monkeypatch.setattr(local, "clipped_sum", lambda *given: pytest.fail("a copy was made for each sample"))
     monkeypatch.setattr(byclient, "clipped", lambda *given: calls.append(1) or clipped(*given))
     without = list(federated_rounds(made, METHODS["dp-lora"], run))
@@ -301,6 +301,7 @@ def test_the_rule_goes_by_rank_and_size_and_memory_knows_it(monkeypatch):
     wide = linear_task(inputs=9000, width=9000, samples=2)
     assert [copies_cost(low), copies_cost(high), copies_cost(random_adapter(wide, 16, 1.0, 0))] == [False, True, True]
     assert [copies_cost(low, drawn) for drawn in (0, 15.9, 16, 400)] == [False, False, True, True]
+    assert not copies_cost(low, 400, "cuda")
     with_copies = bytes_per_sample(made, low)
-    monkeypatch.setattr(memory, "copies_cost", lambda adapter, drawn=0: True)
+    monkeypatch.setattr(memory, "copies_cost", lambda *given: True)
     assert with_copies - bytes_per_sample(made, low) == 4 * sum(value.numel() for value in low.tensors.values())
